@@ -1,0 +1,57 @@
+package supervisor
+
+import "time"
+
+// Hold is the desired state of the service address, as a level: hold it or don't. The newest Hold wins; repeating one is harmless.
+type Hold struct {
+	Held  bool
+	Epoch Epoch
+	Until time.Duration // Held: the lease's end on the node's own raw monotonic clock. At that moment the address must be closed
+}
+
+// AddressReport is what the effector of the service address says after every change that it carried out or could not carry out.
+type AddressReport struct {
+	Held  bool
+	Epoch Epoch
+	Err   error // the desired state is not reached; the effector goes on trying
+}
+
+// Action is what the core wants done. Actions are levels or datagrams: carrying one out twice is harmless.
+type Action interface{ action() }
+
+// Send passes a lease message to another node.
+type Send struct {
+	To      NodeID
+	Message Message
+}
+
+// Propose asks for an entry of the role record, by whichever node leads Raft. The outcome may stay unknown: the core asks again.
+type Propose struct{ Entry Entry }
+
+// Campaign starts a Raft election at once: the majority has agreed that the node which leads Raft is silent.
+type Campaign struct{}
+
+// Transfer moves Raft leadership to another node.
+type Transfer struct{ To NodeID }
+
+// Became says that this node's state changed, with the sentence that operators read.
+type Became struct {
+	From, To State
+	Epoch    Epoch
+	Primary  NodeID
+	Why      string
+}
+
+// Alert tells people something that is no change of state.
+type Alert struct {
+	Name string // stable: "budget-spent", "store-slow"
+	Text string
+}
+
+func (Hold) action()     {}
+func (Send) action()     {}
+func (Propose) action()  {}
+func (Campaign) action() {}
+func (Transfer) action() {}
+func (Became) action()   {}
+func (Alert) action()    {}
