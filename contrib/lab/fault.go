@@ -1,0 +1,232 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Expectation is what a fault should do to the role.
+type Expectation string
+
+// The expectations.
+const (
+	Moves  Expectation = "the role moves"
+	Stays  Expectation = "the role stays"
+	Either Expectation = "either" // the role may stay or move
+)
+
+// Fault is one way in which a pair breaks.
+type Fault struct {
+	Name   string
+	Text   string // what breaks, for people
+	Expect Expectation
+	Hold   time.Duration // how long it has to last before it is healed, to show what it does
+	Load   int           // requests a second that phones send meanwhile, with retransmissions; see Load
+	// inject breaks something, primary being the member that serves. What has to follow later it returns: that runs at once, may sleep, and
+	// ends before Heal begins.
+	inject  func(l *Lab, primary string) (later func() error, err error)
+	witness bool // concerns the witness
+}
+
+// Freeze is how long sidecar-frozen lasts.
+const Freeze = 10 * time.Second
+
+// bothDown is how long both servers are down in both-at-once.
+const bothDown = 2 * time.Second
+
+// faults is every fault, in the order in which tables show them.
+var faults = []Fault{
+	{
+		Name: "server-killed", Text: "SIP server of the primary killed (all its processes, SIGKILL)", Expect: Moves,
+		inject: at(func(l *Lab, p string) error { return l.servers[p].Kill() }),
+	},
+	{
+		Name: "server-frozen", Text: "SIP server of the primary frozen (SIGSTOP)", Expect: Moves,
+		inject: at(func(l *Lab, p string) error { return l.servers[p].Freeze() }),
+	},
+	{
+		Name: "host-dead", Text: "host of the primary dead: both cables pulled at the far end", Expect: Moves,
+		inject: at(func(l *Lab, p string) error { // the cuts first: they work on both networks in the same instant
+			return errors.Join(l.SetCuts(around(p)...), l.setCables(p, false))
+		}),
+	},
+	{
+		Name: "sip-nic-down", Text: "SIP interface of the primary down, management network alive", Expect: Moves,
+		inject: at(func(l *Lab, p string) error { return l.hosts[p].setLink(legOf(p, SIP).link(), false) }),
+	},
+	{
+		Name: "sip-one-way", Text: "primary loses all SIP that comes in, sends on", Expect: Moves,
+		inject: at(func(l *Lab, p string) error { return l.setDeaf(p, true) }),
+	},
+	{
+		Name: "partition", Text: "members cut off from each other, both reach the client and the witness", Expect: Stays, Hold: 3 * time.Second,
+		inject: at(func(l *Lab, p string) error { return l.SetCuts(Between(MemberA, MemberB)...) }),
+	},
+	{
+		Name: "primary-isolated", Text: "primary cut off from the other two nodes, still reaches the client", Expect: Moves, Hold: 2 * time.Second,
+		inject: at(func(l *Lab, p string) error {
+			return l.SetCuts(append(Between(p, Peer(p)), Between(p, Witness)...)...)
+		}),
+	},
+	{
+		Name: "witness-lost", Text: "witness cut off from everybody", Expect: Stays, Hold: 2 * time.Second, witness: true,
+		inject: at(func(l *Lab, _ string) error {
+			return errors.Join(l.SetCuts(around(Witness)...), l.setCables(Witness, false))
+		}),
+	},
+	{
+		Name: "sidecar-killed", Text: "sidecar of the primary killed (SIGKILL), its SIP server lives on", Expect: Moves, Hold: 2 * time.Second,
+		inject: at(func(l *Lab, p string) error { return eachSidecar(l, p, (*Process).Kill) }),
+	},
+	{
+		Name: "sidecar-frozen", Text: fmt.Sprintf("sidecar of the primary frozen for %v (SIGSTOP, then SIGCONT)", Freeze), Expect: Moves,
+		inject: func(l *Lab, p string) (func() error, error) {
+			return func() error {
+				time.Sleep(Freeze)
+				return eachSidecar(l, p, signalWith(syscall.SIGCONT))
+			}, eachSidecar(l, p, signalWith(syscall.SIGSTOP))
+		},
+	},
+	{
+		Name: "switchover", Text: "planned switchover", Expect: Moves,
+		inject: at(func(l *Lab, p string) error { return l.sup.Switchover(Peer(p)) }),
+	},
+	{
+		Name: "switchover-loaded", Text: "planned switchover under 1,000 requests a second with normal SIP retransmission", Expect: Moves,
+		Load:   1000,
+		inject: at(func(l *Lab, p string) error { return l.sup.Switchover(Peer(p)) }),
+	},
+	{
+		Name: "both-at-once", Text: fmt.Sprintf("both SIP servers killed at once, started again after %v", bothDown), Expect: Either,
+		inject: func(l *Lab, p string) (func() error, error) {
+			return func() error {
+				time.Sleep(bothDown)
+				return errors.Join(l.servers[MemberA].Start(), l.servers[MemberB].Start())
+			}, errors.Join(l.servers[p].Kill(), l.servers[Peer(p)].Kill())
+		},
+	},
+}
+
+// Faults lists every fault.
+func Faults() []Fault { return slices.Clone(faults) }
+
+// FaultByName finds a fault.
+func FaultByName(name string) (Fault, error) {
+	var names []string
+	for _, f := range faults {
+		if f.Name == name {
+			return f, nil
+		}
+		names = append(names, f.Name)
+	}
+	return Fault{}, fmt.Errorf("no fault %q (one of %s)", name, strings.Join(names, ", "))
+}
+
+// at is the inject of a fault that is complete at once.
+func at(f func(*Lab, string) error) func(*Lab, string) (func() error, error) {
+	return func(l *Lab, primary string) (func() error, error) { return nil, f(l, primary) }
+}
+
+func eachSidecar(l *Lab, host string, f func(*Process) error) error {
+	var errs []error
+	for _, p := range l.sup.Sidecar(host) {
+		errs = append(errs, f(p))
+	}
+	return errors.Join(errs...)
+}
+
+func signalWith(s syscall.Signal) func(*Process) error {
+	return func(p *Process) error { return p.Signal(s) }
+}
+
+// Injection is a fault that has happened.
+type Injection struct {
+	Fault   Fault
+	Primary string        // who served when it happened
+	At      time.Duration // moment just before it happened, see Now
+
+	done chan struct{}
+	err  error // of what followed later, valid once done is closed
+}
+
+// ErrNoPrimary reports that nobody answers at the service address.
+var ErrNoPrimary = errors.New("nobody answers at the service address")
+
+// ErrNoSupervisor reports that no sidecars run.
+var ErrNoSupervisor = errors.New("no sidecars run: call Supervise first")
+
+// Inject makes a fault happen to the pair as it stands. Heal ends it.
+func (l *Lab) Inject(f Fault) (*Injection, error) {
+	if l.sup == nil {
+		return nil, ErrNoSupervisor
+	}
+	primary := l.Primary()
+	if primary == "" {
+		return nil, ErrNoPrimary
+	}
+	in := &Injection{Fault: f, Primary: primary, At: Now(), done: make(chan struct{})}
+	later, err := f.inject(l, primary)
+	if err != nil {
+		return nil, fmt.Errorf("inject %s: %w", f.Name, err)
+	}
+	if later == nil {
+		close(in.done)
+		return in, nil
+	}
+	go func() {
+		defer close(in.done)
+		in.err = later()
+	}()
+	l.injected = in
+	return in, nil
+}
+
+// Primary is the member that answered at the service address last, empty if there was no answer in the last AnswerLimit.
+func (l *Lab) Primary() string {
+	asks := l.Client.Window(Now()-AnswerLimit, Now())
+	for _, a := range slices.Backward(asks) {
+		if a.Sent > Now()-AnswerLimit && a.answered() {
+			return a.Server
+		}
+	}
+	return ""
+}
+
+// Heal ends every fault: cables in, cuts gone, whatever was killed or frozen runs. It doesn't wait for the sidecars to agree: see
+// WaitHealthy.
+func (l *Lab) Heal() error {
+	var errs []error
+	if l.injected != nil {
+		<-l.injected.done
+		errs = append(errs, l.injected.err)
+		l.injected = nil
+	}
+	errs = append(errs, l.SetCuts())
+	for _, host := range append(Members(), Witness) {
+		errs = append(errs, l.setCables(host, true))
+	}
+	for _, m := range Members() {
+		errs = append(errs, l.setDeaf(m, false), l.hosts[m].raise(legOf(m, SIP)), l.servers[m].Thaw())
+		if !l.servers[m].Running() {
+			errs = append(errs, l.servers[m].Start())
+		}
+	}
+	return errors.Join(append(errs, l.healSidecars())...)
+}
+
+func (l *Lab) healSidecars() error {
+	if l.sup == nil {
+		return nil
+	}
+	var errs []error
+	for _, host := range append(Members(), Witness) {
+		if len(l.sup.Sidecar(host)) > 0 { // else there never was one
+			errs = append(errs, eachSidecar(l, host, signalWith(syscall.SIGCONT)), l.sup.StartSidecar(host))
+		}
+	}
+	return errors.Join(errs...)
+}

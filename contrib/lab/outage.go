@@ -1,0 +1,144 @@
+package lab
+
+import (
+	"strings"
+	"time"
+)
+
+// Ask is one request of the client to the service address.
+type Ask struct {
+	Sent   time.Duration // moment, see Now
+	Took   time.Duration // until the first answer; 0 without one
+	Server string        // who answered: a member, or empty
+}
+
+// AnswerLimit is how late an answer may come to count. A server that was frozen answers everything that waited in its socket; for a
+// client those requests went unanswered.
+const AnswerLimit = 100 * time.Millisecond
+
+// answered reports whether the request counts as answered.
+func (a Ask) answered() bool { return a.Took > 0 && a.Took <= AnswerLimit }
+
+// Outage is what a client that asks once in AskInterval noticed in a span of time.
+type Outage struct {
+	// Longest is the longest time between the sending of two requests that were answered within AnswerLimit, with none such between.
+	// Nothing is subtracted: it is AskInterval when nothing is wrong. The gap may begin before the span and, unless Open, ends in it.
+	Longest time.Duration
+	Open    bool     // the longest gap had not ended at the end of the span
+	Asked   int      // requests sent in the span
+	Lost    int      // of these, not answered within AnswerLimit and not asked again: the client sends no retransmissions
+	Servers []string // who answered, each change once
+}
+
+// MeasureOutage computes the outage of a span from requests in the order of sending. They have to begin before the span.
+func MeasureOutage(asks []Ask, from, to time.Duration) Outage {
+	var o Outage
+	last := from // of the answered requests, the one sent last
+	gap := func(until time.Duration, open bool) {
+		if until-last > o.Longest {
+			o.Longest, o.Open = until-last, open
+		}
+	}
+	for _, a := range asks {
+		if a.Sent > to {
+			break
+		}
+		if a.Sent >= from {
+			o.Asked++
+			if !a.answered() {
+				o.Lost++
+			}
+		}
+		if !a.answered() {
+			continue
+		}
+		if a.Sent >= from {
+			gap(a.Sent, false)
+			if len(o.Servers) == 0 || o.Servers[len(o.Servers)-1] != a.Server {
+				o.Servers = append(o.Servers, a.Server)
+			}
+		}
+		last = a.Sent
+	}
+	// The time since the last answer is a gap too, but not that between two requests of a healthy service.
+	if to-last > 2*AskInterval {
+		gap(to, true)
+	}
+	return o
+}
+
+// Sample is one look of the observer: it asked every member's interface for the service address at once.
+type Sample struct {
+	At       time.Duration // moment of asking, see Now
+	Holders  Holders       // who answered for the IPv4 address
+	Known6   bool          // the IPv6 address was asked for too
+	Holders6 Holders
+}
+
+// Holders is a set of members.
+type Holders uint8
+
+// holderOf is the set of one member, by its place in Members.
+func holderOf(i int) Holders { return 1 << i }
+
+// Has reports whether a member is in the set.
+func (h Holders) Has(member string) bool {
+	for i, m := range Members() {
+		if m == member {
+			return h&holderOf(i) != 0
+		}
+	}
+	return false
+}
+
+// only reports whether the member is in the set and no other.
+func (h Holders) only(member string) bool { return h.Has(member) && !h.both() }
+
+// String lists the members.
+func (h Holders) String() string {
+	var names []string
+	for _, m := range Members() {
+		if h.Has(m) {
+			names = append(names, m)
+		}
+	}
+	if names == nil {
+		return "nobody"
+	}
+	return strings.Join(names, " and ")
+}
+
+// both reports whether more than one member is in the set.
+func (h Holders) both() bool { return h&(h-1) != 0 }
+
+// TwoHolders is how long, in a span of time, more than one member answered for the service address: each look at which both answered
+// counts until the next look. A look asks for IPv4, every Look6-th for IPv6 too; that one counts for the looks without.
+func TwoHolders(samples []Sample, from, to time.Duration) time.Duration {
+	var sum time.Duration
+	var six bool
+	for i, s := range samples {
+		if s.Known6 {
+			six = s.Holders6.both()
+		}
+		if s.At < from || s.At > to || !s.Holders.both() && !six {
+			continue
+		}
+		next := to
+		if i+1 < len(samples) {
+			next = min(next, samples[i+1].At)
+		}
+		sum += next - s.At
+	}
+	return sum
+}
+
+// Stall is the longest time between two looks in a span: what the observer could have missed.
+func Stall(samples []Sample, from, to time.Duration) time.Duration {
+	var longest time.Duration
+	for i := 1; i < len(samples); i++ {
+		if samples[i].At >= from && samples[i-1].At <= to {
+			longest = max(longest, samples[i].At-samples[i-1].At)
+		}
+	}
+	return longest
+}

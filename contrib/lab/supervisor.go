@@ -1,0 +1,85 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Supervisor is a way to keep the pair in service: the sidecars of one product in one configuration.
+type Supervisor interface {
+	// Name tells it apart in tables: "understudy fast".
+	Name() string
+	// Start starts all sidecars. Each host's sidecar can be started again after it has ended.
+	Start(l *Lab) error
+	StartSidecar(host string) error
+	// Stop kills all sidecars and forgets their state.
+	Stop() error
+	// Sidecar is what runs beside a host's server; nothing where there is none: keepalived has no witness.
+	Sidecar(host string) []*Process
+	// Switchover asks, in the way an operator would, that a member becomes primary. It need not wait for it.
+	Switchover(to string) error
+	// Healthy is nil when the sidecars themselves say that one member is primary and the other ready to be.
+	Healthy() error
+	// Horizon is the time after which no reaction to a fault is to be expected any more.
+	Horizon() time.Duration
+}
+
+// SidecarPIDs are the processes of a host's sidecar.
+func SidecarPIDs(s Supervisor, host string) []int {
+	var pids []int
+	for _, p := range s.Sidecar(host) {
+		pids = append(pids, p.PIDs()...)
+	}
+	return pids
+}
+
+// sidecars are the running sidecars of a supervisor, by host.
+type sidecars struct {
+	lab     *Lab
+	running map[string]*Process
+}
+
+// Sidecar is a host's running sidecar, as Supervisor wants it.
+func (s *sidecars) Sidecar(host string) []*Process {
+	if p := s.running[host]; p != nil {
+		return []*Process{p}
+	}
+	return nil
+}
+
+// start runs a host's sidecar, unless it runs.
+func (s *sidecars) start(host string, c Command) error {
+	if p := s.running[host]; p != nil && !p.ended() {
+		return nil
+	}
+	p, err := s.lab.Start(host, c)
+	if err != nil {
+		return err
+	}
+	if s.running == nil {
+		s.running = map[string]*Process{}
+	}
+	s.running[host] = p
+	return nil
+}
+
+// kill ends all sidecars.
+func (s *sidecars) kill() error {
+	var errs []error
+	for _, p := range s.running {
+		errs = append(errs, p.Kill())
+	}
+	s.running = nil
+	return errors.Join(errs...)
+}
+
+// alive is an error if a sidecar that was started has ended.
+func (s *sidecars) alive() error {
+	for host, p := range s.running {
+		if p.ended() {
+			return fmt.Errorf("the sidecar at %s has ended: %v: %s", host, p.err, p.logTail())
+		}
+	}
+	return nil
+}

@@ -1,0 +1,123 @@
+package lab
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+//go:embed understudy.yaml.tmpl
+var understudyTemplate string
+
+// understudy is a pair of understudy sidecars and a witness.
+type understudy struct {
+	sidecars
+
+	program string
+	preset  string
+}
+
+// Understudy is understudy with a preset ("default", "fast"). program is the path of its binary.
+func Understudy(program, preset string) (Supervisor, error) {
+	path, err := filepath.Abs(program)
+	if err != nil {
+		return nil, fmt.Errorf("find %s: %w", program, err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("find understudy (make build makes it): %w", err)
+	}
+	return &understudy{program: path, preset: preset}, nil
+}
+
+func (u *understudy) Name() string           { return "understudy " + u.preset }
+func (u *understudy) Horizon() time.Duration { return time.Second }
+func (u *understudy) dir() string            { return u.lab.path("understudy") }
+func (u *understudy) socket(host string) string {
+	return filepath.Join(u.dir(), host+".sock")
+}
+
+func (u *understudy) Start(l *Lab) error {
+	u.lab = l
+	if err := u.prepare(); err != nil {
+		return err
+	}
+	for _, n := range understudyNodes() {
+		if err := u.StartSidecar(n.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// understudyNode is one line of the configuration.
+type understudyNode struct {
+	Name, Management, SIP, Interface string
+	Witness                          bool
+}
+
+func understudyNodes() []understudyNode {
+	var nodes []understudyNode
+	for _, name := range append(Members(), Witness) {
+		nodes = append(nodes, understudyNode{
+			Name: name, Management: Addr(name, Management).String(), SIP: Addr(name, SIP).String(),
+			Interface: legOf(name, SIP).link(), Witness: name == Witness,
+		})
+	}
+	return nodes
+}
+
+// prepare writes the configuration and the certificates.
+func (u *understudy) prepare() error {
+	pki := filepath.Join(u.dir(), "pki")
+	if err := errors.Join(os.RemoveAll(u.dir()), os.MkdirAll(u.dir(), 0o700)); err != nil {
+		return fmt.Errorf("make understudy's folder: %w", err)
+	}
+	if _, err := u.lab.Run(MemberA, u.program, "pki", "init", "--dir", pki, "--cluster", "lab"); err != nil {
+		return err
+	}
+	for _, n := range understudyNodes() {
+		args := []string{u.program, "pki", "issue", "--dir", pki, n.Name}
+		if n.Witness {
+			args = append(args, "--witness")
+		}
+		if _, err := u.lab.Run(MemberA, args...); err != nil {
+			return err
+		}
+		if err := os.MkdirAll(filepath.Join(u.dir(), n.Name), 0o700); err != nil {
+			return fmt.Errorf("make the state folder of %s: %w", n.Name, err)
+		}
+	}
+	return render(u.config(), understudyTemplate, map[string]any{
+		"Preset": u.preset, "Nodes": understudyNodes(), "Dir": u.dir(), "Port": Port,
+		"Address": ServiceAddress, "Address6": ServiceAddress6,
+	})
+}
+
+func (u *understudy) config() string { return filepath.Join(u.dir(), "understudy.yaml") }
+
+func (u *understudy) StartSidecar(host string) error {
+	return u.start(host, Command{Name: "understudy", Args: []string{u.program, "run", "-c", u.config(), "--node", host}})
+}
+
+func (u *understudy) Stop() error { return u.kill() }
+
+func (u *understudy) Switchover(to string) error {
+	_, err := u.lab.Run(to, u.program, "switchover", "--to", to, "--socket", u.socket(to))
+	return err
+}
+
+// Healthy asks both members: `understudy status` ends with 0 when nothing is wrong.
+func (u *understudy) Healthy() error {
+	if err := u.alive(); err != nil {
+		return err
+	}
+	var errs []error
+	for _, m := range Members() {
+		_, err := u.lab.Run(m, u.program, "status", "-o", "json", "--socket", u.socket(m))
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
