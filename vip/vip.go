@@ -1,0 +1,141 @@
+package vip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+
+	"github.com/understudy-sip/understudy/supervisor"
+)
+
+// VIP keeps the service addresses on this host's interface for as long as they are to be held. It works in the network namespace of
+// the thread that calls CleanUp and Run.
+type VIP struct {
+	opts    Options
+	box     *mailbox
+	gate    *gate
+	repairs atomic.Uint64
+
+	mu       sync.Mutex
+	fence    supervisor.Fence
+	detected bool
+}
+
+// New checks the options. It touches nothing.
+func New(opts Options) (*VIP, error) {
+	if err := opts.validate(); err != nil {
+		return nil, fmt.Errorf("service address: %w", err)
+	}
+	opts.Logger = opts.Logger.Named("vip")
+	return &VIP{
+		opts:  opts,
+		box:   newMailbox(),
+		gate:  newGate(opts.Cluster, opts.Addresses, opts.Lease),
+		fence: supervisor.FenceNone,
+	}, nil
+}
+
+// Fence tells what takes the address from this host when the process is frozen or dead: FenceNone until CleanUp or Run has found out.
+func (v *VIP) Fence() supervisor.Fence {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.fence
+}
+
+// Repairs counts the addresses that were put back, or removed again, because somebody else had changed them.
+func (v *VIP) Repairs() uint64 { return v.repairs.Load() }
+
+// Set gives the newest desired state. It never blocks; what was set before and not yet carried out is forgotten. A Hold of an older
+// epoch than the newest seen is ignored.
+func (v *VIP) Set(h supervisor.Hold) { v.box.put(h) }
+
+// Present tells which addresses are on the interface now, whoever put them there.
+func (v *VIP) Present() (map[netip.Prefix]bool, error) {
+	a, err := openAddresses(v.opts.Interface, v.opts.Addresses, false)
+	if err != nil {
+		return nil, err
+	}
+	defer a.close()
+	return a.present()
+}
+
+// CleanUp finds out which fence works here, closes it, and removes the addresses that an earlier process may have left, from every
+// interface. Repeating it is harmless, except while Run runs. It fails if an address can't be removed, or if Options.Fence is
+// FenceNftables and that doesn't work.
+func (v *VIP) CleanUp(_ context.Context) error {
+	if err := v.detect(); err != nil {
+		return err
+	}
+	a, err := openAddresses(v.opts.Interface, v.opts.Addresses, false)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	n, err := a.remove()
+	if n > 0 {
+		v.opts.Logger.Info("left-over address removed", zap.Stringers("vip", v.opts.Addresses), zap.Int("took", n))
+	}
+	return err
+}
+
+// detect tries the gate out, and leaves it closed or leaves no gate.
+func (v *VIP) detect() error {
+	fence, err := supervisor.FenceNone, error(nil)
+	switch v.opts.Fence {
+	case FenceLifetime:
+		fence = supervisor.FenceLifetime
+	case FenceAuto, FenceNftables:
+		fence = supervisor.FenceNftables
+		err = v.tryGate()
+	}
+	if err != nil && v.opts.Fence == FenceNftables {
+		return fmt.Errorf("the nftables fence does not work here: %w", err)
+	}
+	if err != nil {
+		fence = supervisor.FenceLifetime
+		v.opts.Logger.Warn("no nftables fence: a frozen process may keep the address for 2 s after its lease", zap.Error(err))
+	}
+	if fence != supervisor.FenceNftables {
+		// What an earlier process or the trial left would keep the address closed. Without nftables there is nothing to remove.
+		if err := v.gate.uninstall(); err != nil {
+			v.opts.Logger.Debug("no nftables table removed", zap.Error(err))
+		}
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.fence, v.detected = fence, true
+	return nil
+}
+
+func (v *VIP) tryGate() error {
+	port, err := openRefresher(v.gate.v4, v.gate.v6)
+	if err != nil {
+		return err
+	}
+	defer port.close()
+	v.gate.port = port
+	return errors.Join(v.gate.install(), v.gate.test())
+}
+
+// Run carries out what Set demands until ctx ends; then it closes the gate, removes the addresses and the nftables tables, and
+// returns. It fails if it can't begin, or if at the end an address could not be removed.
+func (v *VIP) Run(ctx context.Context) error {
+	v.mu.Lock()
+	detected := v.detected
+	v.mu.Unlock()
+	if !detected {
+		if err := v.detect(); err != nil {
+			return err
+		}
+	}
+	e, err := openEffector(v)
+	if err != nil {
+		return err
+	}
+	return e.run(ctx)
+}
