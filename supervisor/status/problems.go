@@ -42,6 +42,9 @@ func rolesProblems(s Snapshot) []string {
 	case len(p) == 0:
 		out = append(out, noPrimary(s))
 	}
+	if len(s.primaries()) > 0 && len(s.serving()) == 0 {
+		out = append(out, "Nobody serves: there is a primary, but its SIP server is dead and nobody has taken over.")
+	}
 	for _, n := range s.primaries() {
 		if n.State == supervisor.Clinging {
 			out = append(out, fmt.Sprintf("%s keeps the service address without a lease (on-quorum-loss: hold): "+
@@ -60,7 +63,7 @@ func noPrimary(s Snapshot) string {
 	case s.Primary == "":
 		return "No primary: none was ever chosen. One is chosen as soon as a member is ready."
 	case known && !named.Heard:
-		return fmt.Sprintf("No primary: %s held the role and is silent, nobody has taken over.", s.Primary)
+		return fmt.Sprintf("No primary: %s held the role and is silent; nobody has taken over yet.", s.Primary)
 	case known && named.State != "":
 		return fmt.Sprintf("No primary: the role belongs to %s, which does not serve (%s).", s.Primary, named.State)
 	default:
@@ -92,11 +95,7 @@ func votersProblems(s Snapshot) []string {
 		if n.AgeMS >= 0 {
 			silence = "has been silent for " + Span(time.Duration(n.AgeMS)*time.Millisecond)
 		}
-		cost := "nobody can take over if the primary fails"
-		if n.Witness {
-			cost = "the failure of one more node leaves no primary"
-		}
-		out = append(out, fmt.Sprintf("%s %s: %s.", n.Name, silence, cost))
+		out = append(out, fmt.Sprintf("%s %s%s.", n.Name, silence, costOfSilence(n, s)))
 	}
 	if s.Quorum.Lost() {
 		out = append(out, fmt.Sprintf("The majority is lost: %d of %d nodes are heard. The role cannot change.",
@@ -106,6 +105,18 @@ func votersProblems(s Snapshot) []string {
 		out = append(out, fmt.Sprintf("%s knows no Raft leader: switchovers and pauses cannot be committed right now.", s.Node))
 	}
 	return out
+}
+
+// costOfSilence: what the next failure would do. With the primary or the majority gone, that is no longer the question.
+func costOfSilence(n Node, s Snapshot) string {
+	switch {
+	case s.Quorum.Lost() || n.Name == s.Primary:
+		return ""
+	case n.Witness:
+		return ": the failure of one more node leaves no primary"
+	default:
+		return ": nobody can take over if the primary fails"
+	}
 }
 
 // memberProblems: what keeps a member from serving.

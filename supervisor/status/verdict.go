@@ -1,6 +1,10 @@
 package status
 
-import "github.com/understudy-sip/understudy/supervisor"
+import (
+	"slices"
+
+	"github.com/understudy-sip/understudy/supervisor"
+)
 
 // Verdict sums a Snapshot up in one word.
 type Verdict string
@@ -9,7 +13,7 @@ type Verdict string
 const (
 	VerdictGood      Verdict = "good"       // a primary serves and the next failure is covered
 	VerdictDegraded  Verdict = "degraded"   // a primary serves, but something needs a look
-	VerdictNoPrimary Verdict = "no-primary" // nobody is seen to serve
+	VerdictNoPrimary Verdict = "no-primary" // nobody is seen to serve: no primary, or one whose own SIP server is dead
 )
 
 // ExitCode is the exit status of `understudy status`, as Nagios and Icinga read it: 0 good, 1 degraded, 2 no primary.
@@ -26,7 +30,7 @@ func (v Verdict) ExitCode() int {
 
 // Judge gives the verdict on a Snapshot from its nodes, its pause and its problems; it does not look at s.Verdict.
 func Judge(s Snapshot) Verdict {
-	if len(s.primaries()) == 0 {
+	if len(s.serving()) == 0 {
 		return VerdictNoPrimary
 	}
 	if len(s.Problems) > 0 || s.Paused != nil {
@@ -44,6 +48,11 @@ func (s Snapshot) primaries() []Node {
 		}
 	}
 	return found
+}
+
+// serving are the primaries whose SIP server is not known to be dead.
+func (s Snapshot) serving() []Node {
+	return slices.DeleteFunc(s.primaries(), func(n Node) bool { return n.Server.Class == supervisor.ClassDead })
 }
 
 // node finds a voter by its name.

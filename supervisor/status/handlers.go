@@ -1,0 +1,187 @@
+package status
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+
+	"github.com/understudy-sip/understudy/supervisor"
+	"go.uber.org/zap"
+)
+
+// routes lists the API; what is not here is answered with 404 or 405.
+func (s *Server) routes() map[string]map[string]http.HandlerFunc {
+	return map[string]map[string]http.HandlerFunc{
+		"/v1/status":     {http.MethodGet: s.getStatus},
+		"/v1/history":    {http.MethodGet: s.getHistory},
+		"/v1/switchover": {http.MethodPost: s.postSwitchover},
+		"/v1/pause":      {http.MethodPost: s.postPause},
+		"/v1/resume":     {http.MethodPost: s.postResume},
+	}
+}
+
+// Handler is the API without its socket.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	routes := s.routes()
+	for path, methods := range routes {
+		for method, handle := range methods {
+			mux.HandleFunc(method+" "+path, handle)
+		}
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		methods, known := routes[r.URL.Path]
+		if !known {
+			s.refuse(w, &Error{Status: http.StatusNotFound, Message: "there is no " + r.URL.Path,
+				Hint: "GET /v1/status, GET /v1/history, POST /v1/switchover, POST /v1/pause, POST /v1/resume"})
+			return
+		}
+		for method := range methods {
+			w.Header().Set("Allow", method)
+			s.refuse(w, &Error{Status: http.StatusMethodNotAllowed, Message: r.URL.Path + " answers " + method + ", not " + r.Method})
+		}
+	})
+	return mux
+}
+
+func (s *Server) getStatus(w http.ResponseWriter, _ *http.Request) {
+	s.answer(w, http.StatusOK, s.daemon.Snapshot())
+}
+
+func (s *Server) getHistory(w http.ResponseWriter, _ *http.Request) {
+	history := slices.Concat([]supervisor.Switchover{}, s.daemon.History())
+	s.answer(w, http.StatusOK, HistoryResponse{History: history})
+}
+
+func (s *Server) postSwitchover(w http.ResponseWriter, r *http.Request) {
+	var request SwitchoverRequest
+	if err := readBody(w, r, &request); err != nil {
+		s.refuse(w, err)
+		return
+	}
+	if err := errors.Join(asError(checkLine("node name", string(request.To), maxName)),
+		asError(checkLine("reason", request.Reason, maxReason))); err != nil {
+		s.refuse(w, err)
+		return
+	}
+	before := s.daemon.Snapshot()
+	to, plan, refusal := PlanSwitchover(before, request.To)
+	if refusal != nil {
+		s.refuse(w, refusal)
+		return
+	}
+	response := SwitchoverResponse{From: before.Primary, To: to, Epoch: before.Epoch + 1, DryRun: request.DryRun, Steps: plan}
+	if request.DryRun {
+		s.answer(w, http.StatusOK, response)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.order)
+	defer cancel()
+	result, err := s.daemon.Switchover(ctx, SwitchoverOrder{To: to, Reason: request.Reason, By: asker(r.Context(), request.By)})
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	response.Epoch, response.TookMS = result.Epoch, millis(result.Took)
+	s.answer(w, http.StatusOK, response)
+}
+
+func (s *Server) postPause(w http.ResponseWriter, r *http.Request) {
+	var request PauseRequest
+	if err := readBody(w, r, &request); err != nil {
+		s.refuse(w, err)
+		return
+	}
+	length, refusal := request.check()
+	if refusal != nil {
+		s.refuse(w, refusal)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.order)
+	defer cancel()
+	until := s.daemon.Snapshot().At.Add(length)
+	pause := supervisor.Pause{Until: until, Reason: request.Reason, By: asker(ctx, request.By)}
+	if err := s.daemon.Pause(ctx, pause); err != nil {
+		s.refuse(w, err)
+		return
+	}
+	s.answer(w, http.StatusOK, pause)
+}
+
+func (s *Server) postResume(w http.ResponseWriter, r *http.Request) {
+	var request ResumeRequest
+	if err := readBody(w, r, &request); err != nil {
+		s.refuse(w, err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.order)
+	defer cancel()
+	was := s.daemon.Snapshot().Paused != nil
+	if err := s.daemon.Resume(ctx, asker(ctx, request.By)); err != nil {
+		s.refuse(w, err)
+		return
+	}
+	s.answer(w, http.StatusOK, ResumeResponse{WasPaused: was})
+}
+
+// readBody takes exactly one JSON object with known keys; an empty body is an empty object.
+func readBody(w http.ResponseWriter, r *http.Request, into any) error {
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(into)
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	if err == nil {
+		if _, more := decoder.Token(); !errors.Is(more, io.EOF) {
+			err = errors.New("something follows the object")
+		}
+	}
+	var tooLong *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLong):
+		return &Error{Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf("the body is longer than %d octets", maxBody)}
+	case err != nil:
+		return badRequest("send one JSON object with the documented keys", "the body cannot be read: %v", err)
+	}
+	return nil
+}
+
+// asError keeps a nil *Error from becoming an error that is not nil.
+func asError(e *Error) error {
+	if e == nil {
+		return nil
+	}
+	return e
+}
+
+func (s *Server) refuse(w http.ResponseWriter, err error) {
+	var refusal *Error
+	switch {
+	case errors.As(err, &refusal):
+	case errors.Is(err, context.DeadlineExceeded):
+		refusal = &Error{Status: http.StatusGatewayTimeout, Message: "not done in time; it may still happen",
+			Hint: "`understudy status` and `understudy history` tell whether it did"}
+	default:
+		s.log.Error("order failed", zap.Error(err))
+		refusal = &Error{Status: http.StatusInternalServerError, Message: err.Error(), Hint: "the daemon's log may tell more"}
+	}
+	s.answer(w, refusal.Status, refusal)
+}
+
+func (s *Server) answer(w http.ResponseWriter, status int, body any) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		s.log.Error("answer not encoded", zap.Error(err))
+		http.Error(w, `{"error":"the answer cannot be encoded"}`, http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(text, '\n')) // a client that went away needs no answer
+}
