@@ -227,6 +227,9 @@ func (e *effector) finished(o outcome) {
 		e.log.Warn("address repaired: somebody else had changed it", zap.Stringers("vip", e.v.opts.Addresses),
 			zap.String("link", e.v.opts.Interface), zap.Int("took", o.repaired))
 	}
+	if o.job == install && o.err == nil {
+		e.log.Warn("fence rebuilt: its nftables rules were gone")
+	}
 	e.machine.done(e.clock(), o.result)
 }
 

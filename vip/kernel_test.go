@@ -2,7 +2,6 @@ package vip
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
@@ -130,11 +129,7 @@ func (h host) neighbour(t testing.TB, of netip.Addr) (mac net.HardwareAddr) {
 // What a killed process left is removed at the next start, and until then the kernel keeps it closed.
 func TestVIP_CleanUpAfterCrash(t *testing.T) {
 	a, _ := pair(t)
-	p := launchChild(t, a)
-	if err := p.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	p.Wait()
+	launchChild(t, a, "keep").kill()
 	if got := a.has(t); len(got) != len(group) {
 		t.Fatalf("right after the kill there are %v", got)
 	}
@@ -157,8 +152,7 @@ func TestVIP_CleanUpAfterCrash(t *testing.T) {
 // An address that the process no longer refreshes is removed by the kernel when its lifetime ends.
 func TestVIP_kernelRemovesAddress(t *testing.T) {
 	a, _ := pair(t)
-	p := launchChild(t, a)
-	p.Signal(unix.SIGSTOP)
+	launchChild(t, a, "keep").Process.Signal(unix.SIGSTOP)
 	stopped := time.Now()
 	eventually(t, "the kernel removes the addresses", func() bool { return len(a.has(t)) == 0 })
 	if took := time.Since(stopped); took > 4*time.Second {
@@ -419,13 +413,4 @@ func TestVIP_Present(t *testing.T) {
 		}
 		return err
 	})
-}
-
-// ipv6Type gives the ICMPv6 type of a frame and the target of a neighbour message.
-func ipv6Type(f []byte) (kind byte, target netip.Addr) {
-	if len(f) < 14+40+24 || binary.BigEndian.Uint16(f[12:]) != etherIPv6 || f[20] != 58 {
-		return 0, netip.Addr{}
-	}
-	target, _ = netip.AddrFromSlice(f[14+40+8 : 14+40+24])
-	return f[54], target
 }

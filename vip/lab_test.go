@@ -412,8 +412,8 @@ func (h host) nft(t testing.TB, args string) string {
 }
 
 func TestMain(m *testing.M) {
-	if os.Getenv("VIP_TEST_CHILD") != "" {
-		child()
+	if what := os.Getenv("VIP_TEST_CHILD"); what != "" {
+		child(what)
 	}
 	os.Exit(m.Run())
 }

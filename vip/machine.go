@@ -169,7 +169,7 @@ func (m *machine) stepUp(now time.Duration) step {
 		return step{kind: armGate}
 	}
 	open := !m.gated || m.gate.state == gateOpen
-	if open && now >= m.announceAt {
+	if open && now >= m.announceAt && m.checkAt == never && m.busy != check {
 		return step{kind: announceNow}
 	}
 	if s := m.stepReport(now, open, open); s.kind != rest {

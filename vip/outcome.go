@@ -57,23 +57,22 @@ func (m *machine) gateOutcome(now time.Duration, state gateState, err error) {
 		m.gate.state, m.gate.err = state, nil
 		m.gate.retry.reset()
 		return
-	case errors.Is(err, errGateMissing):
+	case errors.Is(err, errGateMissing): // no problem before they can't be made anew
 		m.gate.state = gateMissing
-		if m.gate.err != nil { // why the rules could not be made anew says more
-			return
-		}
 	default:
-		m.gate.state = gateUnknown
+		m.gate.state, m.gate.err = gateUnknown, err
 		m.gate.retry.failed(now)
 	}
-	m.gate.err = err
 }
 
 // started notes that the worker began a job.
 func (m *machine) started(j job) {
 	m.busy = j
-	if j == check {
+	switch {
+	case j == check:
 		m.checkAt = never
+	case j == remove, j == put && m.addr == absent:
+		m.addr = unknown
 	}
 }
 
@@ -109,7 +108,7 @@ func (m *machine) done(now time.Duration, r result) {
 			m.gate.misses = 0
 		}
 		if m.gate.misses >= 2 { // once may be an element that expired because the renewal is late
-			m.gate.state, m.gate.err = gateMissing, errGateMissing
+			m.gate.state = gateMissing
 		}
 	}
 }
@@ -175,13 +174,16 @@ func (m *machine) announced(now time.Duration, err error) {
 func (m *machine) touched(now time.Duration, added, removed bool) {
 	switch {
 	case !m.wanted(now):
+		if removed && m.addr == present {
+			m.addr = unknown
+		}
 		if added && m.addr == absent {
 			m.addr, m.foreign = unknown, true
 			if m.repairs.spent(now) {
 				m.jobs.at = m.repairs.last() + repairSlow
 			}
 		}
-	case removed && m.addr == present:
+	case removed && (m.addr == present || m.busy == put):
 		m.look(now)
 	}
 }

@@ -1,0 +1,176 @@
+package vip
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// speaks names the ways in which a frame comes from a service address: an ARP packet with it as sender, a neighbour advertisement for
+// it, or any IP packet from it.
+func speaks(f []byte) string {
+	if len(f) < 14+40 {
+		if len(f) >= 42 && binary.BigEndian.Uint16(f[12:]) == etherARP && bytes.Equal(f[28:32], vip4.Addr().AsSlice()) {
+			return "arp"
+		}
+		if len(f) < 34 {
+			return ""
+		}
+	}
+	switch binary.BigEndian.Uint16(f[12:]) {
+	case etherARP:
+		if bytes.Equal(f[28:32], vip4.Addr().AsSlice()) {
+			return "arp"
+		}
+	case 0x0800:
+		if bytes.Equal(f[26:30], vip4.Addr().AsSlice()) {
+			return map[byte]string{1: "icmp", 17: "udp"}[f[23]]
+		}
+	case etherIPv6:
+		if len(f) >= 78 && f[20] == 58 && f[54] == 136 && bytes.Equal(f[62:78], vip6.Addr().AsSlice()) {
+			return "na"
+		}
+		if bytes.Equal(f[22:38], vip6.Addr().AsSlice()) {
+			return map[byte]string{58: "icmp6", 17: "udp6"}[f[20]]
+		}
+	}
+	return ""
+}
+
+// provoke makes host b ask for the service addresses in every way: resolves them anew, pings them, sends them UDP. It gives what came
+// back from them.
+func provoke(t *testing.T, b host, s *sniffer, patience time.Duration) map[string]bool {
+	t.Helper()
+	b.do(t, func() error {
+		l, err := netlink.LinkByName(wire)
+		if err != nil {
+			return err
+		}
+		for _, p := range group { // forget the neighbours
+			netlink.NeighDel(&netlink.Neigh{LinkIndex: l.Attrs().Index, IP: p.Addr().AsSlice()})
+		}
+		return nil
+	})
+	b.client(t, vip4.Addr()).ask(0)
+	b.client(t, vip6.Addr()).ask(0)
+	b.ping(t, vip4.Addr())
+	b.ping(t, vip6.Addr())
+	// Questions to the link-layer address at once, as from a neighbour that still remembers it.
+	seen := map[string]bool{}
+	for end := time.Now().Add(patience); len(seen) < 6 && time.Now().Before(end); {
+		if f := s.next(time.Until(end), func(f []byte) bool { return speaks(f) != "" }); f != nil {
+			seen[speaks(f)] = true
+		}
+	}
+	return seen
+}
+
+// ping sends one echo request.
+func (h host) ping(t testing.TB, to netip.Addr) {
+	t.Helper()
+	h.do(t, func() error {
+		network, message := "ip4:icmp", []byte{8, 0, 0xf7, 0xfd, 0, 1, 0, 1}
+		if to.Is6() {
+			network, message = "ip6:ipv6-icmp", []byte{128, 0, 0, 0, 0, 1, 0, 1} // the kernel fills in the checksum
+		}
+		c, err := net.Dial(network, to.String())
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		_, err = c.Write(message)
+		return err
+	})
+}
+
+// When the process is killed, the kernel closes the gate before the lease ends, although the addresses are still there: no ARP, no
+// neighbour advertisement, no ICMP, no UDP.
+func TestGate_closesWhenTheProcessIsKilled(t *testing.T) {
+	a, b := pair(t)
+	a.echo(t)
+	s := b.sniff(t)
+	c := launchChild(t, a, "keep")
+	if got := provoke(t, b, s, 3*time.Second); len(got) != 6 {
+		t.Fatalf("while it is held there is only %v", got)
+	}
+	c.kill()
+	time.Sleep(150 * time.Millisecond) // the lease
+	drain(s)
+	if got := provoke(t, b, s, 400*time.Millisecond); len(got) != 0 {
+		t.Errorf("after the lease the address still speaks: %v", got)
+	}
+	if got := a.has(t); len(got) != len(group) {
+		t.Errorf("the addresses are gone, so this proves nothing: %v", got)
+	}
+}
+
+func drain(s *sniffer) {
+	for s.next(time.Millisecond, func([]byte) bool { return true }) != nil {
+	}
+}
+
+// When the process is frozen, no question that is asked after the end of its lease is answered.
+func TestGate_closesBeforeTheLeaseEnds(t *testing.T) {
+	a, b := pair(t)
+	a.echo(t)
+	for _, p := range group {
+		c := b.client(t, p.Addr())
+		o := launchChild(t, a, "freeze")
+		closed := lastAnswer(c, o.until)
+		if closed > 0 {
+			t.Errorf("%v: answered a question asked %v after the end of the lease", p, closed)
+		}
+		t.Logf("%v: last answer to a question asked %v before the end of the lease", p, -closed)
+		o.kill()
+		eventually(t, "the kernel removes the addresses", func() bool { return len(a.has(t)) == 0 })
+	}
+}
+
+// lastAnswer asks until nothing answers any more, and gives the moment of the last question that was answered, relative to until.
+func lastAnswer(c *client, until time.Duration) time.Duration {
+	last := -time.Hour
+	for now := rawClock(); now < until+50*time.Millisecond; now = rawClock() {
+		if c.ask(2 * time.Millisecond) {
+			last = now - until
+		}
+	}
+	return last
+}
+
+// What is in flight through the gate for the backup isn't touched: it can reach the primary's address, also as a router.
+func TestGate_backupReachesThePrimary(t *testing.T) {
+	a, b := pair(t)
+	a.echo(t)
+	primary, _ := launch(t, a), launch(t, b)
+	defer primary.keep(1)()
+	primary.said.await(t, "held", held(1))
+	for _, p := range group {
+		if !b.client(t, p.Addr()).ask(time.Second) {
+			t.Errorf("the backup does not reach %v", p)
+		}
+	}
+}
+
+// A frozen process that thaws after the end of its lease serves nothing, and drops.
+func TestGate_thaw(t *testing.T) {
+	a, b := pair(t)
+	a.echo(t)
+	c := b.client(t, vip4.Addr())
+	o := launchChild(t, a, "freeze")
+	for rawClock() < o.until {
+		time.Sleep(time.Millisecond)
+	}
+	o.Process.Signal(unix.SIGCONT)
+	for range 50 {
+		if c.ask(2 * time.Millisecond) {
+			t.Fatal("answered after the thaw")
+		}
+	}
+	eventually(t, "dropped", func() bool { return len(a.has(t)) == 0 })
+}
