@@ -17,15 +17,17 @@ import (
 // gate is refreshed in time; the worker, which talks to the kernel about addresses and rules and may have to wait for its locks; the
 // reader of the watcher.
 type effector struct {
-	v       *VIP
-	log     *zap.Logger
-	clock   func() time.Duration
-	machine *machine
-	gate    *gate // nil: none
+	v     *VIP
+	log   *zap.Logger
+	clock func() time.Duration
+	gate  *gate // nil: none
+	watch *watcher
+	addrs *addresses // the worker's
 
-	addrs    *addresses // the worker's
-	announce *announcer // the loop's
-	watch    *watcher
+	mu       sync.Mutex // guards machine, announce and the gate's port
+	machine  *machine
+	announce *announcer
+	alarm    time.Duration // when the loop wakes up at the latest
 
 	todo  chan job // the machine lets one job run at a time, so neither channel ever blocks
 	ended chan outcome
@@ -93,11 +95,15 @@ func (e *effector) run(ctx context.Context) error {
 	var watchErr error
 	wg.Go(func() { watchErr = e.watch.run() })
 	wg.Go(func() { defer close(e.todo); e.loop(ctx) })
+	e.v.active.Store(e)
 
 	e.work() // here, because it opens sockets as it goes, which belong to this thread's network namespace
 
+	e.v.active.Store(nil)
 	closeErr := e.watch.close()
 	wg.Wait()
+	e.mu.Lock() // a Set may still be at it
+	defer e.mu.Unlock()
 	defer e.close()
 	if e.machine.addr != absent {
 		return fmt.Errorf("the service address is still up, closed by the fence if there is one: %w", e.machine.problem(e.clock()))
@@ -115,59 +121,78 @@ func (e *effector) loop(ctx context.Context) {
 	defer timer.Stop()
 	end, parting := ctx.Done(), (<-chan time.Time)(nil)
 	for {
-		e.settle()
-		if e.machine.left() {
+		nap, left := e.look()
+		if left {
 			return
 		}
-		timer.Reset(e.nap())
+		timer.Reset(nap)
+		var event func()
 		select {
 		case <-e.v.box.wake:
 		case <-timer.C:
 		case o := <-e.ended:
-			e.finished(o)
+			event = func() { e.finished(o) }
 		case <-e.watch.wake:
-			e.changed(e.watch.take())
+			event = func() { e.changed(e.watch.take()) }
 		case <-end:
 			end, parting = nil, time.After(partingTime)
-			e.machine.leave()
+			event = e.machine.leave
 		case <-parting:
 			return
 		}
+		if event != nil {
+			e.mu.Lock()
+			event()
+			e.mu.Unlock()
+		}
 	}
 }
 
-// nap is how long to wait for the machine's next moment. Timers run on a clock that may be 8 % slower than that of leases: most of the
-// way first, then the rest.
-func (e *effector) nap() time.Duration {
-	now := e.clock()
-	wait := e.machine.wakeAt(now) - now
-	if wait > time.Hour {
-		wait = time.Hour
+// look does what is to be done, and tells how long the loop may nap and whether nothing is left.
+func (e *effector) look() (time.Duration, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for e.settle(true) {
 	}
+	now := e.clock()
+	wait := min(e.machine.wakeAt(now)-now, time.Hour)
+	// Timers run on a clock that may be 8 % slower than that of leases: most of the way first, then the rest.
 	if wait > 2*time.Millisecond {
 		wait -= wait / 10
 	}
-	return wait
+	e.alarm = now + wait
+	return wait, e.machine.left()
 }
 
-// settle takes the newest desired state and does everything that is to be done now.
-func (e *effector) settle() {
-	for {
-		if h, newest, ok := e.v.box.take(); ok {
-			e.machine.set(e.clock(), h, newest)
-		}
-		now := e.clock()
-		until := time.Duration(0)
-		if e.machine.wanted(now) {
-			until = e.machine.hold.Until
-		}
-		e.until.Store(int64(until))
-		s := e.machine.step(now)
-		if s.kind == rest {
-			return
-		}
-		e.do(s)
+// refresh carries out a renewal in the goroutine of Set. It gives false if more is to be done, which is the loop's.
+func (e *effector) refresh() bool {
+	if !e.mu.TryLock() {
+		return false
 	}
+	defer e.mu.Unlock()
+	for e.settle(false) {
+	}
+	now := e.clock()
+	return e.machine.step(now).kind == rest && e.machine.wakeAt(now) >= e.alarm && !e.machine.left()
+}
+
+// settle takes the newest desired state and does the next thing, if there is one. Everything, or only refreshes of the gate.
+func (e *effector) settle(everything bool) bool {
+	if h, newest, ok := e.v.box.take(); ok {
+		e.machine.set(e.clock(), h, newest)
+	}
+	now := e.clock()
+	until := time.Duration(0)
+	if e.machine.wanted(now) {
+		until = e.machine.hold.Until
+	}
+	e.until.Store(int64(until))
+	s := e.machine.step(now)
+	if s.kind == rest || !everything && s.kind != armGate {
+		return false
+	}
+	e.do(s)
+	return true
 }
 
 func (e *effector) do(s step) {

@@ -70,7 +70,22 @@ func pair(t testing.TB) (a, b host) {
 	})
 	a.do(t, func() error { return up("10.77.0.1/24", "fd77::1/64") })
 	b.do(t, func() error { return up("10.77.0.2/24", "fd77::2/64") })
+	a.awaitCarrier(t)
+	b.awaitCarrier(t)
 	return a, b
+}
+
+// awaitCarrier waits until the kernel has told everybody that wire can carry packets, which it does within a second.
+func (h host) awaitCarrier(t testing.TB) {
+	t.Helper()
+	eventually(t, "carrier", func() (is bool) {
+		h.do(t, func() error {
+			l, err := netlink.LinkByName(wire)
+			is = err == nil && l.Attrs().OperState == netlink.OperUp
+			return err
+		})
+		return is
+	})
 }
 
 func newHost(t testing.TB) host {

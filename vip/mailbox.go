@@ -8,7 +8,7 @@ import (
 
 // mailbox keeps the newest desired state for the goroutine that carries it out. Older ones are overwritten, never queued.
 type mailbox struct {
-	wake chan struct{} // holds one token while there is something to take
+	wake chan struct{} // holds one token while the goroutine shall look
 
 	mu     sync.Mutex
 	hold   supervisor.Hold
@@ -18,15 +18,21 @@ type mailbox struct {
 
 func newMailbox() *mailbox { return &mailbox{wake: make(chan struct{}, 1)} }
 
-// put replaces what is waiting. A hold of an epoch older than the newest seen is dropped: somebody else may hold since.
-func (m *mailbox) put(h supervisor.Hold) {
+// put replaces what is waiting, and gives false for a hold of an epoch older than the newest seen: that is forgotten, because
+// somebody else may hold since.
+func (m *mailbox) put(h supervisor.Hold) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if h.Held && h.Epoch < m.newest {
-		return
+		return false
 	}
 	m.newest = max(m.newest, h.Epoch)
 	m.hold, m.full = h, true
+	return true
+}
+
+// knock makes the goroutine look.
+func (m *mailbox) knock() {
 	select {
 	case m.wake <- struct{}{}:
 	default:

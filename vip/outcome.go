@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/understudy-sip/understudy/supervisor"
 )
 
 // gateState is what is known of the gate.
@@ -219,29 +217,5 @@ func (m *machine) problem(now time.Duration) error {
 	return errors.Join(errs...)
 }
 
-// reporter decides what is worth telling: every desired state when it is reached, every problem when it appears, changes or ends.
-type reporter struct {
-	addr, announce error // standing problems
-	owed           bool  // the desired state changed and nobody was told yet that it is reached
-	held           bool  // as told last
-	problem        string
-}
-
-func (t *reporter) due(r supervisor.AddressReport, reached bool) bool {
-	return reached && (t.owed || r.Held != t.held) || text(r.Err) != t.problem
-}
-
 // reported is the outcome of report.
-func (m *machine) reported(s step) {
-	m.talk.held, m.talk.problem = s.say.Held, text(s.say.Err)
-	if s.reached {
-		m.talk.owed = false
-	}
-}
-
-func text(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
-}
+func (m *machine) reported(s step) { m.talk.told(s.say, s.reached) }
