@@ -3,13 +3,18 @@ package vip
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"net"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
+	nlsocket "github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-sip/understudy/supervisor"
 )
 
 // speaks names the ways in which a frame comes from a service address: an ARP packet with it as sender, a neighbour advertisement for
@@ -143,17 +148,49 @@ func lastAnswer(c *client, until time.Duration) time.Duration {
 	return last
 }
 
-// What is in flight through the gate for the backup isn't touched: it can reach the primary's address, also as a router.
+// A backup, whose gate is closed, reaches the primary's address, and so does what is behind it, such as its containers.
 func TestGate_backupReachesThePrimary(t *testing.T) {
 	a, b := pair(t)
+	inner := b.attach(t)
+	a.do(t, func() error { return route("10.88.0.0/24", "10.77.0.2") })
 	a.echo(t)
-	primary, _ := launch(t, a), launch(t, b)
+	primary, backup := launch(t, a), launch(t, b)
+	backup.Set(supervisor.Hold{Epoch: 1})
+	backup.said.await(t, "not held", notHeld)
 	defer primary.keep(1)()
 	primary.said.await(t, "held", held(1))
 	for _, p := range group {
 		if !b.client(t, p.Addr()).ask(time.Second) {
 			t.Errorf("the backup does not reach %v", p)
 		}
+	}
+	if !inner.client(t, vip4.Addr()).ask(time.Second) {
+		t.Errorf("the backup's container does not reach %v", vip4)
+	}
+}
+
+// A server in a container, to which address translation leads, is behind the gate like any other.
+func TestGate_closesPublishedPorts(t *testing.T) {
+	a, b := pair(t)
+	inner := a.attach(t)
+	inner.echoAt(t, "10.88.0.2")
+	a.nft(t, "add table ip nat")
+	a.nft(t, "add chain ip nat pre { type nat hook prerouting priority -100 ; }")
+	a.nft(t, "add rule ip nat pre ip daddr 10.77.0.100 udp dport 5060 dnat to 10.88.0.2")
+	c := b.client(t, vip4.Addr())
+	o := launchChild(t, a, "keep")
+	if !c.ask(2 * time.Second) {
+		t.Fatal("the container does not answer")
+	}
+	o.kill()
+	time.Sleep(150 * time.Millisecond) // the lease
+	for range 20 {
+		if c.ask(5 * time.Millisecond) {
+			t.Fatal("the container answers after the lease")
+		}
+	}
+	if got := a.has(t); len(got) != len(group) {
+		t.Errorf("the addresses are gone, so this proves nothing: %v", got)
 	}
 }
 
@@ -173,4 +210,62 @@ func TestGate_thaw(t *testing.T) {
 		}
 	}
 	eventually(t, "dropped", func() bool { return len(a.has(t)) == 0 })
+}
+
+// Renewals leave the ruleset's generation alone: `nft list ruleset` and others' changes of large rulesets would never end.
+func TestGate_renewalsAreNoTransactions(t *testing.T) {
+	a, _ := pair(t)
+	v := launch(t, a)
+	v.hold(1, 150*time.Millisecond)
+	v.said.await(t, "held", held(1))
+	before := a.generation(t)
+	for range 100 {
+		v.hold(1, 150*time.Millisecond)
+	}
+	if after := a.generation(t); after != before {
+		t.Errorf("generation %d after 100 renewals, %d before", after, before)
+	}
+}
+
+// Several goroutines may set at once; the newest epoch wins.
+func TestVIP_SetConcurrently(t *testing.T) {
+	a, _ := pair(t)
+	v := launch(t, a)
+	var wg sync.WaitGroup
+	for worker := range 4 {
+		wg.Go(func() {
+			for i := range 200 {
+				v.hold(supervisor.Epoch(4*i+worker+1), time.Second)
+			}
+		})
+	}
+	wg.Wait()
+	v.said.await(t, "held", held(800))
+}
+
+// generation is the number that the kernel gives to the nftables ruleset.
+func (h host) generation(t testing.TB) (id uint32) {
+	t.Helper()
+	h.do(t, func() error {
+		c, err := nlsocket.Dial(unix.NETLINK_NETFILTER, nil)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		answer, err := c.Execute(nlsocket.Message{
+			Header: nlsocket.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETGEN, Flags: nlsocket.Request},
+			Data:   make([]byte, 4),
+		})
+		if err != nil {
+			return err
+		}
+		for kind, value := range attributes(answer[0].Data[4:]) {
+			if kind == unix.NFTA_GEN_ID {
+				id = binary.BigEndian.Uint32(value)
+				return nil
+			}
+		}
+		return errors.New("no generation")
+	})
+	return id
 }

@@ -286,35 +286,63 @@ func (h host) has(t testing.TB) map[netip.Addr]netlink.Addr {
 	return found
 }
 
+// attach gives the host a container: a namespace 10.88.0.2 behind it, for which it routes.
+func (h host) attach(t testing.TB) host {
+	t.Helper()
+	inner := newHost(t)
+	h.do(t, func() error {
+		v := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "in0"}, PeerName: wire, PeerNamespace: netlink.NsFd(inner.ns)}
+		if err := netlink.LinkAdd(v); err != nil {
+			return err
+		}
+		a, err := netlink.ParseAddr("10.88.0.1/24")
+		return errors.Join(err, netlink.AddrAdd(v, a), netlink.LinkSetUp(v))
+	})
+	h.sysctl(t, "net/ipv4/ip_forward", "1")
+	inner.do(t, func() error { return errors.Join(up("10.88.0.2/24"), route("0.0.0.0/0", "10.88.0.1")) })
+	inner.awaitCarrier(t)
+	return inner
+}
+
+func route(to, via string) error {
+	_, dst, err := net.ParseCIDR(to)
+	return errors.Join(err, netlink.RouteAdd(&netlink.Route{Dst: dst, Gw: net.ParseIP(via)}))
+}
+
 // echo answers UDP at both service addresses, whether they are up or not, until the test ends.
 func (h host) echo(t testing.TB) {
 	t.Helper()
 	for _, p := range group {
-		var conn net.PacketConn
-		h.do(t, func() (err error) {
-			lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-				return errors.Join(c.Control(func(fd uintptr) {
-					unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_FREEBIND, 1)
-					unix.SetsockoptInt(int(fd), unix.SOL_IPV6, unix.IPV6_FREEBIND, 1)
-				}))
-			}}
-			conn, err = lc.ListenPacket(context.Background(), "udp", netip.AddrPortFrom(p.Addr(), 5060).String())
-			return err
-		})
-		go func() {
-			b := make([]byte, 1500)
-			for {
-				n, from, err := conn.ReadFrom(b)
-				if errors.Is(err, net.ErrClosed) {
-					return
-				}
-				if err == nil {
-					conn.WriteTo(b[:n], from) // fails while the gate is closed
-				}
-			}
-		}()
-		t.Cleanup(func() { conn.Close() })
+		h.echoAt(t, p.Addr().String())
 	}
+}
+
+func (h host) echoAt(t testing.TB, addr string) {
+	t.Helper()
+	var conn net.PacketConn
+	h.do(t, func() (err error) {
+		lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+			return c.Control(func(fd uintptr) {
+				unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_FREEBIND, 1)
+				unix.SetsockoptInt(int(fd), unix.SOL_IPV6, unix.IPV6_FREEBIND, 1)
+			})
+		}}
+		conn, err = lc.ListenPacket(context.Background(), "udp", net.JoinHostPort(addr, "5060"))
+		return err
+	})
+	go func() {
+		b := make([]byte, 1500)
+		for {
+			n, from, err := conn.ReadFrom(b)
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			if err == nil {
+				conn.WriteTo(b[:n], from) // fails while the gate is closed
+			}
+		}
+	}()
+	t.Cleanup(func() { conn.Close() })
 }
 
 // client asks an echo server.

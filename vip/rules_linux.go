@@ -19,8 +19,11 @@ import (
 //		chain in { type filter hook prerouting priority -310
 //			ip daddr @service4 fib daddr type local ip daddr != @lease4 counter drop
 //		}
-//		chain out { type filter hook postrouting priority 200
+//		chain out { type filter hook output priority 200
 //			ip saddr @service4 ip saddr != @lease4 counter drop
+//		}
+//		chain post { type filter hook postrouting priority 200
+//			ip saddr @service4 fib saddr type local ip saddr != @lease4 counter drop
 //		}
 //		chain loop { type filter hook output priority -450
 //			oif lo meta l4proto 253 jump refresh
@@ -33,10 +36,10 @@ import (
 //	table arp understudy_pbx: the same for ARP that is sent from a service address; refreshed by frames that arrive on lo.
 //
 // Why so:
-//   - in: only what would be delivered here, before connection tracking and address translation, so that ports published by a container
-//     engine are closed too, while a backup goes on routing to the primary.
-//   - out: after source translation, for the same reason. It also drops the neighbour advertisements for the address, which the kernel
-//     sends from it.
+//   - in: before connection tracking and address translation, so that ports published by a container engine are closed too; but only
+//     what belongs to this host, because the containers on a backup shall reach the primary.
+//   - out: whatever this host sends from the address, also while it doesn't have it, and so the kernel's neighbour advertisements.
+//   - post: what it forwards from behind address translation, for the reason given with in.
 //   - refresh: the sender hears EPERM when its packet was dropped here, and so knows that the rules are there.
 
 // Priorities and numbers that the rules use.
@@ -97,7 +100,8 @@ func (f family) lease(t *nftables.Table) *nftables.Set {
 func (g *gate) inetRules(c *nftables.Conn) error {
 	t := c.AddTable(g.inet())
 	in := base(c, t, "in", *nftables.ChainHookPrerouting, priorityIn)
-	out := base(c, t, "out", *nftables.ChainHookPostrouting, priorityOut)
+	out := base(c, t, "out", *nftables.ChainHookOutput, priorityOut)
+	post := base(c, t, "post", *nftables.ChainHookPostrouting, priorityOut)
 	loop := base(c, t, "loop", *nftables.ChainHookOutput, priorityLoop)
 	refresh := c.AddChain(&nftables.Chain{Name: "refresh", Table: t})
 	rule(c, loop, join(meta(expr.MetaKeyOIF, native(g.port.loopback)),
@@ -112,8 +116,10 @@ func (g *gate) inetRules(c *nftables.Conn) error {
 		}
 		proto := meta(expr.MetaKeyNFPROTO, []byte{f.nfproto})
 		to, from := f.load(f.dst), f.load(f.src)
-		rule(c, in, join(proto, to, f.lookup("service", false), local(), to, f.lookup("lease", true), drop()))
-		rule(c, out, join(proto, from, f.lookup("service", false), from, f.lookup("lease", true), drop()))
+		theirs, closed := f.lookup("service", false), join(f.lookup("lease", true), drop())
+		rule(c, in, join(proto, to, theirs, local(&expr.Fib{FlagDADDR: true}), to, closed))
+		rule(c, out, join(proto, from, theirs, from, closed))
+		rule(c, post, join(proto, from, theirs, local(&expr.Fib{FlagSADDR: true}), from, closed))
 		g.refreshRules(c, refresh, proto, from, f)
 	}
 	return nil
@@ -185,9 +191,10 @@ func (f family) lookup(set string, invert bool) []expr.Any {
 	return []expr.Any{&expr.Lookup{SourceRegister: 1, SetName: set + f.digit, Invert: invert}}
 }
 
-func local() []expr.Any {
-	return []expr.Any{&expr.Fib{Register: 1, FlagDADDR: true, ResultADDRTYPE: true},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: native(unix.RTN_LOCAL)}}
+// local matches if the address that f names is one of this host's.
+func local(f *expr.Fib) []expr.Any {
+	f.Register, f.ResultADDRTYPE = 1, true
+	return []expr.Any{f, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: native(unix.RTN_LOCAL)}}
 }
 
 func drop() []expr.Any {
