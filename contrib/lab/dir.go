@@ -8,7 +8,7 @@ import (
 )
 
 // dirPattern names labs' folders in the system's folder for temporary files.
-const dirPattern = "understudy-lab-*"
+const dirPattern = "understudy-lab.*"
 
 // labDir is a lab's folder: configurations, state, logs. Its lock lasts as long as the process that made it.
 type labDir struct {

@@ -63,12 +63,22 @@ func steady(asks []Ask, from time.Duration) (string, error) {
 	return server, nil
 }
 
-// oneHolder checks that a member, and it alone, holds the service addresses.
+// oneHolder checks that a member, and it alone, holds the service addresses. Now and then an answer to the observer may be missing: a
+// busy machine loses some.
 func oneHolder(samples []Sample, member string) error {
+	missing := 0
 	for _, s := range samples {
-		if !s.Holders.only(member) || s.Known6 && !s.Holders6.only(member) {
-			return fmt.Errorf("%s answered requests, but the address was with %s, for IPv6 with %s", member, s.Holders, s.Holders6)
+		for _, h := range []Holders{s.Holders, s.Holders6} {
+			if h != 0 && !h.only(member) {
+				return fmt.Errorf("%s answered requests, but %s answered for the address", member, h)
+			}
 		}
+		if s.Holders == 0 || s.Known6 && s.Holders6 == 0 {
+			missing++
+		}
+	}
+	if missing > len(samples)/5 {
+		return fmt.Errorf("%s answered requests, but in %d of %d looks nobody answered for the address", member, missing, len(samples))
 	}
 	return nil
 }

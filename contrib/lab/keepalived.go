@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -13,6 +14,9 @@ import (
 
 	"golang.org/x/sys/unix"
 )
+
+// stopPatience is how long a keepalived that was asked to end may take.
+const stopPatience = 5 * time.Second
 
 //go:embed keepalived-published.conf.tmpl
 var keepalivedPublished string
@@ -29,6 +33,7 @@ type keepalived struct {
 	horizon  time.Duration
 	probes   bool // with a probing daemon beside each, see runProbe
 	probing  sidecars
+	stopping *Process // was asked to end by Switchover
 
 	mu     sync.Mutex
 	states map[string]string // host: its state as keepalived announces it: MASTER, BACKUP, FAULT, STOP
@@ -100,7 +105,7 @@ func (k *keepalived) prepare(host string) error {
 	return nil
 }
 
-// listen follows the states that keepalived announces: INSTANCE "sip" MASTER 100.
+// listen follows the states that keepalived announces: INSTANCE "sip" MASTER 100. It announces some events in the same form.
 func (k *keepalived) listen(host string, f *os.File) {
 	buf := make([]byte, 4096)
 	for {
@@ -109,7 +114,8 @@ func (k *keepalived) listen(host string, f *os.File) {
 			return
 		}
 		for line := range strings.Lines(string(buf[:n])) {
-			if f := strings.Fields(line); len(f) >= 3 && f[0] == "INSTANCE" {
+			f := strings.Fields(line)
+			if len(f) >= 3 && f[0] == "INSTANCE" && slices.Contains([]string{"MASTER", "BACKUP", "FAULT", "STOP"}, f[2]) {
 				k.setState(host, f[2])
 			}
 		}
@@ -135,7 +141,13 @@ func (k *keepalived) StartSidecar(host string) error {
 			return err
 		}
 	}
-	if p := k.running[host]; p == nil || p.ended() {
+	p := k.running[host]
+	if p != nil && p == k.stopping { // it takes 2 seconds over that
+		if err := p.Stop(stopPatience); err != nil {
+			return err
+		}
+	}
+	if p == nil || p.ended() {
 		k.setState(host, "")
 	}
 	return k.start(host, Command{Name: "keepalived", Args: []string{
@@ -155,12 +167,14 @@ func (k *keepalived) Stop() error {
 	return errors.Join(errs...)
 }
 
-// Switchover stops keepalived on the primary, as every guide has it: it says so in an advertisement of priority 0.
+// Switchover stops keepalived on the primary, as every guide has it: it says so in an advertisement of priority 0. StartSidecar, and so
+// Heal, starts it again.
 func (k *keepalived) Switchover(to string) error {
 	p := k.running[Peer(to)]
 	if p == nil || p.ended() {
 		return fmt.Errorf("switch over to %s: no keepalived at %s", to, Peer(to))
 	}
+	k.stopping = p
 	return p.cmd.Process.Signal(syscall.SIGTERM)
 }
 

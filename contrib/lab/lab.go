@@ -36,6 +36,7 @@ type Lab struct {
 	servers  map[string]SIPServer
 	sup      Supervisor
 	injected *Injection
+	closed   bool
 
 	mu    sync.Mutex
 	procs []*Process
@@ -131,8 +132,12 @@ func (l *Lab) track(p *Process) {
 	l.procs = append(l.procs, p)
 }
 
-// Close ends every process of the lab and lets the namespaces go.
+// Close ends every process of the lab and lets the namespaces go. Closing twice is harmless.
 func (l *Lab) Close() error {
+	if l.closed {
+		return nil
+	}
+	l.closed = true
 	var errs []error
 	if l.sup != nil {
 		errs = append(errs, l.sup.Stop())

@@ -23,11 +23,11 @@ func (a Ask) answered() bool { return a.Took > 0 && a.Took <= AnswerLimit }
 type Outage struct {
 	// Longest is the longest time between the sending of two requests that were answered within AnswerLimit, with none such between.
 	// Nothing is subtracted: it is AskInterval when nothing is wrong. The gap may begin before the span and, unless Open, ends in it.
-	Longest time.Duration
-	Open    bool     // the longest gap had not ended at the end of the span
-	Asked   int      // requests sent in the span
-	Lost    int      // of these, not answered within AnswerLimit and not asked again: the client sends no retransmissions
-	Servers []string // who answered, each change once
+	Longest time.Duration `json:"longest_ns"`
+	Open    bool          `json:"open"`    // the longest gap had not ended at the end of the span
+	Asked   int           `json:"asked"`   // requests sent in the span
+	Lost    int           `json:"lost"`    // of these, not answered within AnswerLimit and not asked again: the client sends no retransmissions
+	Servers []string      `json:"servers"` // who answered, each change once
 }
 
 // MeasureOutage computes the outage of a span from requests in the order of sending. They have to begin before the span.

@@ -1,0 +1,134 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// How a fault is measured.
+const (
+	// quiet is how long the service has to answer everything before the fault is taken for over.
+	quiet = 400 * time.Millisecond
+	// outageLimit is how long the service may be away before the fault is healed all the same.
+	outageLimit = 10 * time.Second
+	// HealthLimit bounds how long the pair may take to become healthy, before a fault and after it was healed.
+	HealthLimit = time.Minute
+)
+
+// Result is what one fault cost.
+type Result struct {
+	Supervisor string `json:"supervisor"`
+	Fault      string `json:"fault"`
+	Primary    string `json:"primary"` // before the fault; empty if there was none and so no fault
+
+	// During is what the client saw from just before the fault until it was healed; Healing is from then until the pair was healthy again.
+	During  Outage `json:"during"`
+	Healing Outage `json:"healing"`
+	// Both is how long more than one member answered for a service address, from the fault until the pair was healthy again.
+	Both time.Duration `json:"both_ns"`
+	// Lasted is how long the fault lasted, Recovery how long the pair needed afterwards until it was healthy. The first contains waiting
+	// for what might still happen: neither is an outage.
+	Lasted   time.Duration `json:"lasted_ns"`
+	Recovery time.Duration `json:"recovery_ns"`
+	// Stall is the longest time for which the observer itself was held up.
+	Stall time.Duration `json:"stall_ns"`
+	// Load is what the phones noticed, for faults with load.
+	Load *LoadResult `json:"load,omitempty"`
+	// Unhealthy tells why the run can't be trusted, or did not end well: the pair was not healthy before, or not again afterwards.
+	Unhealthy string `json:"unhealthy,omitempty"`
+}
+
+// Moved reports whether the role moved while the fault lasted.
+func (r Result) Moved() bool {
+	n := len(r.During.Servers)
+	return n > 0 && r.During.Servers[n-1] != r.Primary
+}
+
+// Measure waits until the pair is healthy, injects a fault, heals it when it has shown what it does, and waits until the pair is healthy again.
+// An error means that the lab failed; what the pair fails at is in the result.
+func (l *Lab) Measure(ctx context.Context, f Fault) (Result, error) {
+	r := Result{Fault: f.Name}
+	if l.sup == nil {
+		return r, ErrNoSupervisor
+	}
+	r.Supervisor = l.sup.Name()
+	if err := l.waitHealthy(ctx); err != nil {
+		r.Unhealthy = "before the fault: " + err.Error()
+		return r, errors.Join(ctx.Err(), l.Heal())
+	}
+	load, err := l.startLoad(f.Load)
+	if err != nil {
+		return r, err
+	}
+	injection, err := l.Inject(f)
+	if err != nil {
+		return r, errors.Join(err, load.stop(), l.Heal())
+	}
+	r.Primary = injection.Primary
+	l.awaitEffect(ctx, injection)
+	healed := Now()
+	if err := l.Heal(); err != nil {
+		return r, errors.Join(fmt.Errorf("heal %s: %w", f.Name, err), load.stop())
+	}
+	if err := l.waitHealthy(ctx); err != nil {
+		r.Unhealthy = "after the fault: " + err.Error()
+	}
+	end := Now()
+	if r.Load, err = load.result(ctx); err != nil {
+		return r, err
+	}
+	l.fill(&r, injection, healed, end)
+	return r, ctx.Err()
+}
+
+// fill adds what the client and the observer saw of a fault.
+func (l *Lab) fill(r *Result, in *Injection, healed, end time.Duration) {
+	time.Sleep(AnswerLimit) // the last requests may still be answered
+	asks, samples := l.Client.Window(in.At, end), l.Observer.Window(in.At, end)
+	r.During, r.Healing = MeasureOutage(asks, in.At, healed), MeasureOutage(asks, healed, end)
+	r.Both, r.Stall = TwoHolders(samples, in.At, end), Stall(samples, in.At, end)
+	r.Lasted, r.Recovery = healed-in.At, end-healed
+}
+
+// Watch waits until a fault has shown what it does and tells what that was. The fault stays.
+func (l *Lab) Watch(ctx context.Context, in *Injection) Result {
+	l.awaitEffect(ctx, in)
+	r := Result{Supervisor: l.sup.Name(), Fault: in.Fault.Name, Primary: in.Primary}
+	now := Now()
+	l.fill(&r, in, now, now)
+	return r
+}
+
+func (l *Lab) waitHealthy(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, HealthLimit)
+	defer cancel()
+	return l.WaitHealthy(ctx)
+}
+
+// awaitEffect returns when a fault has shown what it does: it has lasted as long as it has to, its later part is over, and the service
+// answers quietly, by another member than before or after the time in which any reaction could be expected. Or when that takes too long.
+func (l *Lab) awaitEffect(ctx context.Context, in *Injection) {
+	select {
+	case <-in.done:
+	case <-ctx.Done():
+		return
+	}
+	over := Now() // what follows later is over
+	enough := in.At
+	if hold := in.Fault.Hold; hold > 0 {
+		enough += max(hold, l.sup.Horizon())
+	}
+	for ctx.Err() == nil && Now() < max(over, enough)+outageLimit {
+		time.Sleep(10 * time.Millisecond)
+		to := Now() - settled
+		if to-quiet < in.At || Now() < enough {
+			continue
+		}
+		server, err := steady(l.Client.Window(to-quiet, to), to-quiet)
+		if err == nil && (server != in.Primary || Now() > over+l.sup.Horizon()) {
+			return
+		}
+	}
+}

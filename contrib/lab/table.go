@@ -1,0 +1,150 @@
+package lab
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// hiccup is how long a gap may be to be nobody's fault: the client itself stumbles now and then on a busy machine.
+const hiccup = 25 * time.Millisecond
+
+// Markdown renders the report as one table: a row for each fault, a column for each supervisor. A cell says, over all runs: outage min / median
+// / max as the client saw it, then what else there is to say.
+func (r Report) Markdown() string {
+	var b strings.Builder
+	b.WriteString("| fault |")
+	for _, c := range r.Columns {
+		fmt.Fprintf(&b, " %s |", c.Supervisor)
+	}
+	b.WriteString("\n|---|" + strings.Repeat("---|", len(r.Columns)) + "\n")
+	for _, name := range r.Faults {
+		fmt.Fprintf(&b, "| %s |", name)
+		for _, c := range r.Columns {
+			fmt.Fprintf(&b, " %s |", cell(c.of(name)))
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString(r.idleRow())
+	fmt.Fprintf(&b, "\nOutage min / median / max: the longest time between two requests that the service address answered within %v, asked every %v "+
+		"without retransmission. %d runs each, %s, %v in all.\n", AnswerLimit, AskInterval, r.Runs, r.Machine, r.Took.Round(time.Second))
+	return b.String()
+}
+
+// of picks the results of one fault.
+func (c Column) of(fault string) []Result {
+	var found []Result
+	for _, r := range c.Results {
+		if r.Fault == fault {
+			found = append(found, r)
+		}
+	}
+	return found
+}
+
+// cell is what a fault cost, over all runs.
+func cell(results []Result) string {
+	var outages, healing, both []time.Duration
+	var lost, open, moved, unhealthy, lostForGood, unanswered int
+	expect := Either
+	for _, r := range results {
+		if r.Unhealthy != "" {
+			unhealthy++
+		}
+		if r.Primary == "" { // there was no fault to begin with
+			continue
+		}
+		outages, both = append(outages, r.During.Longest), append(both, r.Both)
+		lost = max(lost, r.During.Lost)
+		if f, err := FaultByName(r.Fault); err == nil {
+			expect = f.Expect
+		}
+		if r.During.Open {
+			open++ // and the gap that began in the fault ends in the healing
+		} else {
+			healing = append(healing, r.Healing.Longest)
+		}
+		if r.Moved() {
+			moved++
+		}
+		if r.Load != nil {
+			lostForGood += r.Load.Lost
+			unanswered += r.Load.Retransmitted
+		}
+	}
+	n := len(outages)
+	if n == 0 {
+		return fallback(unhealthy)
+	}
+	parts := []string{"**" + spread(outages) + "**", fmt.Sprintf("lost ≤ %d", lost), "two holders " + brief(slices.Max(both))}
+	note := func(show bool, format string, args ...any) {
+		if show {
+			parts = append(parts, fmt.Sprintf(format, args...))
+		}
+	}
+	worst := slices.Max(append(healing, 0))
+	note(worst > hiccup, "after healing ≤ %s", brief(worst))
+	note(open > 0, "no recovery before healing in %d of %d", open, n)
+	note(expect == Moves && moved < n && open < n, "role moved in %d of %d", moved, n)
+	note(expect == Stays && moved > 0, "role moved in %d of %d", moved, n)
+	note(results[0].Load != nil, "with retransmission: %d sent again, %d lost for good", unanswered, lostForGood)
+	note(unhealthy > 0, "not healthy in %d of %d", unhealthy, len(results))
+	return strings.Join(parts, "<br>")
+}
+
+// fallback is the cell of a fault that could not be measured.
+func fallback(unhealthy int) string {
+	if unhealthy > 0 {
+		return fmt.Sprintf("not healthy before it, %d times", unhealthy)
+	}
+	return "n/a"
+}
+
+// idleRow is the last row: what idle sidecars cost.
+func (r Report) idleRow() string {
+	var b strings.Builder
+	b.WriteString("| idle sidecar: CPU of one core, resident memory |")
+	measured := false
+	for _, c := range r.Columns {
+		var lines []string
+		for _, host := range append(Members(), Witness) {
+			if u, ok := c.Idle[host]; ok {
+				lines = append(lines, fmt.Sprintf("%s: %.1f %%, %.0f MB", host, u.CPU, u.RSS))
+			}
+		}
+		measured = measured || lines != nil
+		fmt.Fprintf(&b, " %s |", strings.Join(lines, "<br>"))
+	}
+	if !measured {
+		return ""
+	}
+	return b.String() + "\n"
+}
+
+// spread is min / median / max in one unit.
+func spread(all []time.Duration) string {
+	s := slices.Sorted(slices.Values(all))
+	low, mid, high := s[0], s[len(s)/2], s[len(s)-1]
+	if high < time.Second {
+		return fmt.Sprintf("%s / %s / %s ms", millis(low), millis(mid), millis(high))
+	}
+	return fmt.Sprintf("%s / %s / %s", brief(low), brief(mid), brief(high))
+}
+
+// brief is a duration in the unit that suits it.
+func brief(d time.Duration) string {
+	if d < time.Second {
+		return millis(d) + " ms"
+	}
+	return fmt.Sprintf("%.2f s", d.Seconds())
+}
+
+// millis is a number of milliseconds, with a decimal where it says something.
+func millis(d time.Duration) string {
+	ms := float64(d) / float64(time.Millisecond)
+	if ms > 0 && ms < 20 {
+		return fmt.Sprintf("%.1f", ms)
+	}
+	return fmt.Sprintf("%.0f", ms)
+}
