@@ -169,6 +169,29 @@ func TestGate_backupReachesThePrimary(t *testing.T) {
 	}
 }
 
+// A backup can't send from the service address, not even with a socket that may use any address.
+func TestGate_backupCannotSendFromTheAddress(t *testing.T) {
+	_, b := pair(t)
+	v := launch(t, b)
+	v.Set(supervisor.Hold{Epoch: 1})
+	v.said.await(t, "not held", notHeld)
+	b.do(t, func() error {
+		s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(s)
+		err = errors.Join(unix.SetsockoptInt(s, unix.SOL_IP, unix.IP_TRANSPARENT, 1), unix.Bind(s, &unix.SockaddrInet4{Addr: vip4.Addr().As4()}))
+		if err != nil {
+			return err
+		}
+		if got := unix.Sendto(s, []byte("x"), 0, &unix.SockaddrInet4{Addr: [4]byte{10, 77, 0, 1}, Port: 5060}); !errors.Is(got, unix.EPERM) {
+			t.Errorf("send: %v, want %v", got, unix.EPERM)
+		}
+		return nil
+	})
+}
+
 // A server in a container, to which address translation leads, is behind the gate like any other.
 func TestGate_closesPublishedPorts(t *testing.T) {
 	a, b := pair(t)
