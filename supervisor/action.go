@@ -4,16 +4,18 @@ import "time"
 
 // Hold is the desired state of the service address, as a level: hold it or don't. The newest Hold wins; repeating one is harmless.
 type Hold struct {
-	Held  bool
-	Epoch Epoch
-	Until time.Duration // Held: the lease's end on the node's own raw monotonic clock. At that moment the address must be closed
+	Held   bool
+	Epoch  Epoch
+	Serial uint64        // grows with every change of Held or Epoch; a Hold with the same Serial only moves Until
+	Until  time.Duration // Held: the lease's end on the node's own raw monotonic clock. At that moment the address must be closed
 }
 
 // AddressReport is what the effector of the service address says after every change that it carried out or could not carry out.
 type AddressReport struct {
-	Held  bool
-	Epoch Epoch
-	Err   error // the desired state is not reached; the effector goes on trying
+	Held   bool
+	Epoch  Epoch
+	Serial uint64 // of the Hold that was carried out, so that an old "dropped" is not taken for the one asked for last
+	Err    error  // the desired state is not reached; the effector goes on trying
 }
 
 // Action is what the core wants done. Actions are levels or datagrams: carrying one out twice is harmless.
@@ -42,6 +44,9 @@ type Became struct {
 	Why      string
 }
 
+// Tell passes this node's report to the others. The newest replaces older ones that wait.
+type Tell struct{ Report Report }
+
 // Alert tells people something that is no change of state.
 type Alert struct {
 	Name string // stable: "budget-spent", "store-slow"
@@ -54,4 +59,5 @@ func (Propose) action()  {}
 func (Campaign) action() {}
 func (Transfer) action() {}
 func (Became) action()   {}
+func (Tell) action()     {}
 func (Alert) action()    {}

@@ -55,18 +55,8 @@ type Sensed struct {
 // AddressIs is the effector's word about the service address.
 type AddressIs struct{ AddressReport }
 
-// Order is an operator's order, given at this node.
-type Order struct {
-	Switchover *SwitchoverOrder
-	Leave      bool // the sidecar is being stopped: hand the role over, or drop it
-}
-
-// SwitchoverOrder asks for a planned switchover.
-type SwitchoverOrder struct {
-	To     NodeID
-	Reason string
-	By     string
-}
+// Leave says that the sidecar is being stopped: hand the role over if there is anybody, and drop it in any case.
+type Leave struct{}
 
 func (Tick) event()      {}
 func (Received) event()  {}
@@ -77,4 +67,4 @@ func (Reported) event()  {}
 func (Lost) event()      {}
 func (Sensed) event()    {}
 func (AddressIs) event() {}
-func (Order) event()     {}
+func (Leave) event()     {}

@@ -156,3 +156,6 @@ func (r Record) BudgetLeft(b Budget, at time.Time) int {
 	}
 	return left
 }
+
+// isPolicy reports whether an entry was turned down by the pair's own rules rather than by bad luck.
+func isPolicy(err error) bool { return errors.Is(err, ErrPaused) || errors.Is(err, ErrBudget) }
