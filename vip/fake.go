@@ -25,6 +25,7 @@ type Fake struct {
 	fail    error
 	failed  error // as reported last
 	epoch   supervisor.Epoch
+	serial  uint64
 	up      map[netip.Prefix]bool
 	history []string
 }
@@ -46,7 +47,7 @@ func (f *Fake) Set(h supervisor.Hold) {
 
 // CleanUp removes all addresses.
 func (f *Fake) CleanUp(context.Context) error {
-	f.change(false, 0)
+	f.change(supervisor.Hold{})
 	return nil
 }
 
@@ -54,17 +55,17 @@ func (f *Fake) CleanUp(context.Context) error {
 func (f *Fake) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	defer f.change(false, 0)
 	var h supervisor.Hold
+	defer func() { h.Held = false; f.change(h) }()
 	for {
 		if newer, _, ok := f.box.take(); ok {
 			h = newer
 		}
-		left := h.Until - f.clock()
-		f.change(h.Held && left > 0, h.Epoch)
-		if !h.Held || left <= 0 {
+		now, left := h, h.Until-f.clock()
+		if now.Held = h.Held && left > 0; !now.Held {
 			left = time.Hour
 		}
+		f.change(now)
 		timer.Reset(left)
 		select {
 		case <-f.box.wake:
@@ -84,18 +85,18 @@ func (f *Fake) FailWith(err error) {
 }
 
 // change brings the addresses up or down and reports it.
-func (f *Fake) change(held bool, epoch supervisor.Epoch) {
+func (f *Fake) change(h supervisor.Hold) {
 	f.mu.Lock()
 	was, before := len(f.up) > 0, f.epoch
-	r := supervisor.AddressReport{Held: held, Epoch: max(epoch, before)}
-	if held && f.fail != nil {
+	r := supervisor.AddressReport{Held: h.Held, Epoch: max(h.Epoch, before), Serial: h.Serial}
+	if h.Held && f.fail != nil {
 		r.Held, r.Err = false, f.fail
 	}
-	if was == r.Held && before == r.Epoch && f.failed == r.Err { //nolint:errorlint // the very same
+	if was == r.Held && before == r.Epoch && f.serial == r.Serial && f.failed == r.Err { //nolint:errorlint // the very same
 		f.mu.Unlock()
 		return
 	}
-	f.epoch, f.failed = r.Epoch, r.Err
+	f.epoch, f.serial, f.failed = r.Epoch, r.Serial, r.Err
 	clear(f.up)
 	for _, a := range f.addresses {
 		if r.Held {

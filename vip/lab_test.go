@@ -1,8 +1,6 @@
 package vip
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -10,17 +8,12 @@ import (
 	"os"
 	"runtime"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
-	"go.uber.org/zap/zaptest"
 	"golang.org/x/sys/unix"
-
-	"github.com/understudy-sip/understudy/supervisor"
 )
 
 // The kernel tests run on two hosts, each a network namespace of its own, joined by a veth pair: "a" with the effector and an echo
@@ -134,158 +127,6 @@ func up(addrs ...string) error {
 	return netlink.LinkSetUp(l)
 }
 
-// rawClock is CLOCK_MONOTONIC_RAW, as leases use it.
-func rawClock() time.Duration {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC_RAW, &ts); err != nil {
-		panic(err)
-	}
-	return time.Duration(ts.Nano())
-}
-
-// reports collects what an effector reports.
-type reports struct {
-	mu   sync.Mutex
-	all  []supervisor.AddressReport
-	wake chan struct{}
-}
-
-func newReports() *reports { return &reports{wake: make(chan struct{}, 1)} }
-
-func (r *reports) add(a supervisor.AddressReport) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.all = append(r.all, a)
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (r *reports) last() (supervisor.AddressReport, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.all) == 0 {
-		return supervisor.AddressReport{}, false
-	}
-	return r.all[len(r.all)-1], true
-}
-
-// await waits until the newest report is as ok wants it.
-func (r *reports) await(t testing.TB, what string, ok func(supervisor.AddressReport) bool) supervisor.AddressReport {
-	t.Helper()
-	patience := time.After(10 * time.Second)
-	for {
-		if last, any := r.last(); any && ok(last) {
-			return last
-		}
-		select {
-		case <-r.wake:
-		case <-patience:
-			last, _ := r.last()
-			t.Fatalf("no report of %s; the last is %+v", what, last)
-		}
-	}
-}
-
-func held(epoch supervisor.Epoch) func(supervisor.AddressReport) bool {
-	return func(r supervisor.AddressReport) bool { return r.Held && r.Epoch == epoch && r.Err == nil }
-}
-
-func notHeld(r supervisor.AddressReport) bool { return !r.Held && r.Err == nil }
-
-// options for an effector on host a.
-func options(said *reports) Options {
-	o := DefaultOptions()
-	o.Addresses, o.Interface, o.Cluster = group, wire, "test"
-	o.Clock, o.Report = rawClock, said.add
-	return o
-}
-
-// running is an effector in service on a host.
-type running struct {
-	*VIP
-	host host
-	said *reports
-	stop func()
-}
-
-func launch(t testing.TB, h host, change ...func(*Options)) *running {
-	t.Helper()
-	said := newReports()
-	o := options(said)
-	if testing.Verbose() {
-		o.Logger = zaptest.NewLogger(t)
-	}
-	for _, c := range change {
-		c(&o)
-	}
-	v, err := New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	h.do(t, func() error { return v.CleanUp(ctx) })
-	done := h.start(func() error { return v.Run(ctx) })
-	var once sync.Once
-	stop := func() {
-		once.Do(func() {
-			cancel()
-			if err := <-done; err != nil {
-				t.Errorf("run: %v", err)
-			}
-		})
-	}
-	t.Cleanup(stop)
-	return &running{VIP: v, host: h, said: said, stop: stop}
-}
-
-// hold sets a hold of the epoch for another left.
-func (r *running) hold(epoch supervisor.Epoch, left time.Duration) {
-	r.Set(supervisor.Hold{Held: true, Epoch: epoch, Until: rawClock() + left})
-}
-
-// keep renews a lease of 150 ms every 20 ms, as the core does, until the function that it returns is called.
-func (r *running) keep(epoch supervisor.Epoch) (stop func()) {
-	const lease, every = 150 * time.Millisecond, 20 * time.Millisecond
-	r.hold(epoch, lease)
-	end, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		tick := time.NewTicker(every)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				r.hold(epoch, lease)
-			case <-end:
-				return
-			}
-		}
-	}()
-	var once sync.Once
-	return func() { once.Do(func() { close(end); <-ended }) }
-}
-
-// has tells which of the group are on the host's interface, as the kernel lists them.
-func (h host) has(t testing.TB) map[netip.Addr]netlink.Addr {
-	t.Helper()
-	found := map[netip.Addr]netlink.Addr{}
-	h.do(t, func() error {
-		all, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
-		for _, a := range all {
-			ip, _ := netip.AddrFromSlice(a.IP)
-			for _, p := range group {
-				if ip.Unmap() == p.Addr() {
-					found[p.Addr()] = a
-				}
-			}
-		}
-		return err
-	})
-	return found
-}
-
 // attach gives the host a container: a namespace 10.88.0.2 behind it, for which it routes.
 func (h host) attach(t testing.TB) host {
 	t.Helper()
@@ -309,118 +150,23 @@ func route(to, via string) error {
 	return errors.Join(err, netlink.RouteAdd(&netlink.Route{Dst: dst, Gw: net.ParseIP(via)}))
 }
 
-// echo answers UDP at both service addresses, whether they are up or not, until the test ends.
-func (h host) echo(t testing.TB) {
+// has tells which of the group are on the host's interface, as the kernel lists them.
+func (h host) has(t testing.TB) map[netip.Addr]netlink.Addr {
 	t.Helper()
-	for _, p := range group {
-		h.echoAt(t, p.Addr().String())
-	}
-}
-
-func (h host) echoAt(t testing.TB, addr string) {
-	t.Helper()
-	var conn net.PacketConn
-	h.do(t, func() (err error) {
-		lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-			return c.Control(func(fd uintptr) {
-				unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_FREEBIND, 1)
-				unix.SetsockoptInt(int(fd), unix.SOL_IPV6, unix.IPV6_FREEBIND, 1)
-			})
-		}}
-		conn, err = lc.ListenPacket(context.Background(), "udp", net.JoinHostPort(addr, "5060"))
-		return err
-	})
-	go func() {
-		b := make([]byte, 1500)
-		for {
-			n, from, err := conn.ReadFrom(b)
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			if err == nil {
-				conn.WriteTo(b[:n], from) // fails while the gate is closed
-			}
-		}
-	}()
-	t.Cleanup(func() { conn.Close() })
-}
-
-// client asks an echo server.
-type client struct {
-	conn *net.UDPConn
-	n    byte
-}
-
-func (h host) client(t testing.TB, to netip.Addr) *client {
-	t.Helper()
-	c := &client{}
-	h.do(t, func() (err error) {
-		c.conn, err = net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(to, 5060)))
-		return err
-	})
-	t.Cleanup(func() { c.conn.Close() })
-	return c
-}
-
-// ask reports whether an answer to a question of now comes within patience.
-func (c *client) ask(patience time.Duration) bool {
-	c.n++
-	if _, err := c.conn.Write([]byte{c.n}); err != nil {
-		return false // an ICMP error for an older question, or no neighbour
-	}
-	c.conn.SetReadDeadline(time.Now().Add(patience))
-	b := make([]byte, 16)
-	for {
-		n, err := c.conn.Read(b)
-		if err != nil {
-			return false
-		}
-		if n == 1 && b[0] == c.n {
-			return true
-		}
-	}
-}
-
-// sniffer sees every frame that arrives at the host's wire.
-type sniffer struct{ fd int }
-
-func (h host) sniff(t testing.TB) *sniffer {
-	t.Helper()
-	s := &sniffer{}
+	found := map[netip.Addr]netlink.Addr{}
 	h.do(t, func() error {
-		l, err := netlink.LinkByName(wire)
-		if err != nil {
-			return err
+		all, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+		for _, a := range all {
+			ip, _ := netip.AddrFromSlice(a.IP)
+			for _, p := range group {
+				if ip.Unmap() == p.Addr() {
+					found[p.Addr()] = a
+				}
+			}
 		}
-		s.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(bigEndian(unix.ETH_P_ALL)))
-		if err != nil {
-			return err
-		}
-		return unix.Bind(s.fd, &unix.SockaddrLinklayer{Protocol: bigEndian(unix.ETH_P_ALL), Ifindex: l.Attrs().Index})
+		return err
 	})
-	t.Cleanup(func() { unix.Close(s.fd) })
-	return s
-}
-
-// next gives the next arriving frame that ok accepts, or nil after patience.
-func (s *sniffer) next(patience time.Duration, ok func([]byte) bool) []byte {
-	end := time.Now().Add(patience)
-	b := make([]byte, 2048)
-	for {
-		left := time.Until(end)
-		if left <= 0 {
-			return nil
-		}
-		tv := unix.NsecToTimeval(int64(left))
-		unix.SetsockoptTimeval(s.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv)
-		n, from, err := unix.Recvfrom(s.fd, b, 0)
-		if err != nil {
-			continue
-		}
-		if ll, is := from.(*unix.SockaddrLinklayer); is && ll.Pkttype != unix.PACKET_OUTGOING && ok(b[:n]) {
-			return bytes.Clone(b[:n])
-		}
-	}
+	return found
 }
 
 // eventually waits for something that the kernel does by itself.

@@ -105,7 +105,7 @@ func (m *machine) wanted(now time.Duration) bool {
 // set takes a new desired state.
 func (m *machine) set(now time.Duration, h supervisor.Hold, newest supervisor.Epoch) {
 	was := m.wanted(now)
-	changed := h.Held != m.hold.Held || h.Epoch != m.hold.Epoch || !was && h.Held
+	changed := h.Held != m.hold.Held || h.Epoch != m.hold.Epoch || h.Serial != m.hold.Serial || !was && h.Held
 	m.hold, m.newest = h, newest
 	if !changed {
 		return
@@ -113,7 +113,7 @@ func (m *machine) set(now time.Duration, h supervisor.Hold, newest supervisor.Ep
 	m.talk.owed = true
 	m.jobs.reset()
 	m.gate.retry.reset()
-	if !was && m.addr != present {
+	if h.Held && !was && m.addr != present {
 		m.gate.state = gateUnknown // whoever flushed the ruleset meanwhile is found out before the address is added
 	}
 	m.fresh = true
@@ -189,7 +189,7 @@ func (m *machine) stepUp(now time.Duration) step {
 }
 
 func (m *machine) stepReport(now time.Duration, reached, held bool) step {
-	r := supervisor.AddressReport{Held: held, Epoch: m.newest, Err: m.problem(now)}
+	r := supervisor.AddressReport{Held: held, Epoch: m.newest, Serial: m.hold.Serial, Err: m.problem(now)}
 	if held {
 		r.Epoch = m.hold.Epoch
 	}

@@ -77,6 +77,16 @@ func TestMachine_announcements(t *testing.T) {
 	}
 }
 
+// A drop that is asked for when the address went down by itself already is confirmed anew, under its own serial.
+func TestMachine_dropIsConfirmed(t *testing.T) {
+	w := newWorld(t, true)
+	w.hold(1, 50*ms)
+	w.run(w.now + 100*ms)
+	w.trace = nil
+	w.set(supervisor.Hold{Epoch: 1})
+	w.expect("report false 1 <nil>")
+}
+
 // A lease that ends is a drop, by the machine's own timer; one that is renewed after that is a new take.
 func TestMachine_leaseEnds(t *testing.T) {
 	w := newWorld(t, true)

@@ -2,7 +2,8 @@ package vip
 
 import "github.com/understudy-sip/understudy/supervisor"
 
-// reporter decides what is worth telling: every desired state when it is reached, every problem when it appears, changes or ends.
+// reporter decides what is worth telling: every desired state when it is reached, every problem when it appears or changes, and its end
+// when the desired state is reached. So a report without error always says that the desired state is reached.
 type reporter struct {
 	addr, announce error // standing problems
 	owed           bool  // the desired state changed and nobody was told yet that it is reached
@@ -11,7 +12,10 @@ type reporter struct {
 }
 
 func (t *reporter) due(r supervisor.AddressReport, reached bool) bool {
-	return reached && (t.owed || r.Held != t.held) || text(r.Err) != t.problem
+	if text(r.Err) != t.problem && (reached || r.Err != nil) {
+		return true
+	}
+	return reached && (t.owed || r.Held != t.held)
 }
 
 func (t *reporter) told(r supervisor.AddressReport, reached bool) {

@@ -68,7 +68,7 @@ func (m *scriptMachine) wanted(now time.Duration) bool {
 }
 
 func (m *scriptMachine) set(now time.Duration, h supervisor.Hold, newest supervisor.Epoch) {
-	changed := h.Held != m.hold.Held || h.Epoch != m.hold.Epoch || h.Held && !m.wanted(now)
+	changed := h.Held != m.hold.Held || h.Epoch != m.hold.Epoch || h.Serial != m.hold.Serial || h.Held && !m.wanted(now)
 	m.hold, m.newest = h, newest
 	if changed {
 		m.talk.owed = true
@@ -110,7 +110,7 @@ func (m *scriptMachine) step(now time.Duration) scriptStep {
 	} else if c, ok := m.next(now, want); ok {
 		return scriptStep{kind: scriptRun, call: c}
 	}
-	r := supervisor.AddressReport{Held: want && m.reached(true), Epoch: m.newest, Err: m.problem()}
+	r := supervisor.AddressReport{Held: want && m.reached(true), Epoch: m.newest, Serial: m.hold.Serial, Err: m.problem()}
 	reached := m.running == nil && m.reached(want)
 	if m.talk.due(r, reached) {
 		return scriptStep{kind: scriptReport, say: r, reached: reached}

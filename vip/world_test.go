@@ -47,6 +47,10 @@ func (w *world) rightful() bool {
 }
 
 func (w *world) set(h supervisor.Hold) {
+	h.Serial = w.m.hold.Serial
+	if h.Held != w.m.hold.Held || h.Epoch != w.m.hold.Epoch {
+		h.Serial++
+	}
 	w.m.set(w.now, h, max(w.m.newest, h.Epoch))
 	w.run(w.now)
 }
@@ -113,6 +117,9 @@ func (w *world) do(s step) {
 		w.note("report %v %d %v", s.say.Held, s.say.Epoch, s.say.Err)
 		if s.say.Held && s.say.Err == nil && !w.rightful() {
 			w.t.Errorf("at %v: reported as held although not served", w.now)
+		}
+		if s.say.Err == nil && !s.say.Held && (w.addrs || s.say.Serial != w.m.hold.Serial) {
+			w.t.Errorf("at %v: reported as dropped although it is up: %+v", w.now, s.say)
 		}
 		w.m.reported(s)
 	}
