@@ -85,11 +85,22 @@ func (d *decoder) document(text string) *yaml.Node {
 		p.Line, _ = strconv.Atoi(m[1])
 		p.What = "this is not YAML: " + m[2]
 	}
+	if strings.Contains(lineOf(text, p.Line), "{node}") {
+		p.Todo = `inside {...} put a path with {node} in quotes: "/etc/{node}.key"`
+	}
 	if strings.Contains(p.What, "cannot start any token") {
 		p.Todo = "indent with spaces, not tabs, and put text that begins with a special character in quotes"
 	}
 	d.problems = append(d.problems, p)
 	return nil
+}
+
+func lineOf(text string, n int) string {
+	lines := strings.Split(text, "\n")
+	if n < 1 || n > len(lines) {
+		return ""
+	}
+	return lines[n-1]
 }
 
 // value decodes a node into v, which has the given tag.

@@ -41,7 +41,8 @@ func (s *Setup) Voters() []supervisor.Node {
 	return voters
 }
 
-// identity is what tells a process which node it is, the strongest first: the flag, the file, the host.
+// identity is what tells a process which node it is, the strongest first: the flag, the file, the host. The zero identity asks for the
+// configuration without being one of its nodes.
 type identity struct {
 	flag     string
 	hostname func() (string, error)
@@ -104,7 +105,7 @@ func parseConfig(path, text string, who identity) (*Setup, error) {
 
 // checkSelf finds out which node this is.
 func (d *decoder) checkSelf(s *Setup, who identity) {
-	if !d.fine("node") || len(s.written.Nodes) == 0 {
+	if !d.fine("node") || len(s.written.Nodes) == 0 || who.hostname == nil {
 		return
 	}
 	list := strings.Join(toStrings(s.written.names()), ", ")

@@ -48,6 +48,12 @@ func (d *Duration) parse(text string) error {
 	return nil
 }
 
+// Set and Type make it a flag.
+func (d *Duration) Set(text string) error { return d.parse(text) }
+
+// Type is how help calls its value.
+func (d *Duration) Type() string { return "duration" }
+
 // String leaves zero units out: 1m, not 1m0s.
 func (d Duration) String() string {
 	text := time.Duration(d).String()

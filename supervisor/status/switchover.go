@@ -83,6 +83,8 @@ func steps(s Snapshot, target Node) []string {
 	var out []string
 	if p := s.primaries(); len(p) > 0 {
 		out = append(out, fmt.Sprintf("%s drops %s and gives epoch %d up.", p[0].Name, addresses, s.Epoch))
+	} else if old, ok := s.node(s.Primary); ok && !old.Heard {
+		out = append(out, fmt.Sprintf("%s is silent: a majority closes epoch %d and its lease is waited out.", old.Name, s.Epoch))
 	}
 	out = append(out,
 		fmt.Sprintf("Epoch %d with %s as primary is committed.", s.Epoch+1, target.Name),

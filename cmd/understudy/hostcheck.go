@@ -1,0 +1,69 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"slices"
+
+	"github.com/understudy-sip/understudy/supervisor/hook"
+)
+
+// hostWarnings says what on this host does not fit the configuration yet. They are no errors of the file, which is checked on other
+// hosts too; but what is missing would surface at the next failover otherwise.
+func hostWarnings(s *Setup) []string {
+	var out []string
+	warn := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	for _, f := range []struct{ key, path string }{{"tls.ca", s.TLS.CA}, {"tls.cert", s.TLS.Cert}, {"tls.key", s.TLS.Key}} {
+		if why := unreadable(f.path); why != "" {
+			warn("%s: %s %s; `understudy pki` makes it", f.key, f.path, why)
+		}
+	}
+	if unreadable(s.TLS.Cert) == "" && unreadable(s.TLS.Key) == "" {
+		if _, err := tls.LoadX509KeyPair(s.TLS.Cert, s.TLS.Key); err != nil {
+			warn("tls.cert and tls.key do not fit: %v", err)
+		}
+	}
+	if me := s.Me(); !me.Witness {
+		if _, err := net.InterfaceByName(me.Interface); err != nil {
+			warn("nodes.%s.interface: there is no interface %s here", s.Self, me.Interface)
+		}
+	}
+	for _, p := range programs(s) {
+		if err := hook.Check(p.argv[0]); err != nil {
+			warn("%s: %v", p.key, err)
+		}
+	}
+	return out
+}
+
+type program struct {
+	key  string
+	argv []string
+}
+
+// programs are the operator's programs that this node will run; a witness only notifies.
+func programs(s *Setup) []program {
+	all := []program{{"hooks.notify", s.Hooks.Notify}}
+	if !s.Me().Witness {
+		all = append(all, program{"hooks.on-primary", s.Hooks.OnPrimary}, program{"hooks.on-backup", s.Hooks.OnBackup},
+			program{"service-address.up-script", s.ServiceAddress.UpScript},
+			program{"service-address.down-script", s.ServiceAddress.DownScript})
+	}
+	return slices.DeleteFunc(all, func(p program) bool { return len(p.argv) == 0 })
+}
+
+func unreadable(path string) string {
+	file, err := os.Open(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "is not there"
+	case err != nil:
+		return "cannot be read"
+	}
+	_ = file.Close()
+	return ""
+}
