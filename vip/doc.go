@@ -12,5 +12,14 @@
 //   - Nothing is done for an epoch older than the newest seen.
 //   - An address that somebody else removes while it is held comes back within milliseconds.
 //
+// What it needs: CAP_NET_ADMIN and CAP_NET_RAW; sockets of the families inet, inet6, netlink and packet; the loopback interface up. The
+// nftables fence needs Linux 5.4 with nf_tables, inet, arp and fib; where something is missing, FenceLifetime remains.
+//
+// What it leaves: when Run ends, nothing. When the process is killed, the addresses until their lifetime ends (2 s) and the nftables
+// tables "understudy_CLUSTER", closed; the next start replaces them. While they stand, nobody can use the addresses on this host.
+//
+// What it can't do: an announcement whose sending the process was frozen in the middle of (some 100 ns) goes out after the thaw,
+// because frames of packet sockets don't pass the fence. In a VRF the fence drops what is sent from the address, not what arrives.
+//
 // It does not decide who is primary and does not probe whether the address is reachable.
 package vip

@@ -43,6 +43,9 @@ type outcome struct {
 // partingTime bounds how long Run goes on trying to remove the addresses when it is to end.
 const partingTime = 3 * time.Second
 
+// errStillUp says that Run gave up. What fence there is goes on.
+var errStillUp = fmt.Errorf("the service address could not be removed within %v", partingTime)
+
 // openEffector opens all sockets in the network namespace of the calling thread.
 func openEffector(v *VIP) (_ *effector, err error) {
 	fence := v.Fence()
@@ -106,7 +109,7 @@ func (e *effector) run(ctx context.Context) error {
 	defer e.mu.Unlock()
 	defer e.close()
 	if e.machine.addr != absent {
-		return fmt.Errorf("the service address is still up, closed by the fence if there is one: %w", e.machine.problem(e.clock()))
+		return errors.Join(errStillUp, e.machine.problem(e.clock()))
 	}
 	var err error
 	if e.gate != nil {
@@ -250,7 +253,7 @@ func (e *effector) finished(o outcome) {
 	if o.repaired > 0 && (o.job == check || e.machine.foreign) {
 		e.v.repairs.Add(uint64(o.repaired))
 		e.log.Warn("address repaired: somebody else had changed it", zap.Stringers("vip", e.v.opts.Addresses),
-			zap.String("link", e.v.opts.Interface), zap.Int("took", o.repaired))
+			zap.String("link", e.v.opts.Interface))
 	}
 	if o.job == install && o.err == nil {
 		e.log.Warn("fence rebuilt: its nftables rules were gone")
@@ -270,7 +273,7 @@ func (e *effector) tell(r supervisor.AddressReport) {
 	fields := []zap.Field{zap.Stringers("vip", e.v.opts.Addresses), zap.String("link", e.v.opts.Interface), zap.Uint64("term", uint64(r.Epoch))}
 	switch {
 	case r.Err != nil:
-		e.log.Error("address not as wanted", append(fields, zap.Bool("held", r.Held), zap.NamedError("err", r.Err))...)
+		e.log.Error("address not as wanted", append(fields, zap.NamedError("err", r.Err))...)
 	case r.Held:
 		e.log.Info("address held", fields...)
 	default:

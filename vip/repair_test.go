@@ -1,6 +1,7 @@
 package vip
 
 import (
+	"context"
 	"errors"
 	"net"
 	"strings"
@@ -107,6 +108,40 @@ func TestVIP_interfaceGoesAndComes(t *testing.T) {
 	for _, p := range group {
 		if !b.client(t, p.Addr()).ask(2 * time.Second) {
 			t.Errorf("%v does not answer on the new interface", p)
+		}
+	}
+}
+
+// Run needs no CleanUp before it: it finds the fence out and removes what is left over.
+func TestVIP_RunAlone(t *testing.T) {
+	a, _ := pair(t)
+	launchChild(t, a, "keep").kill()
+	said := newReports()
+	v, err := New(options(said))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := v.Fence(); got != supervisor.FenceNone {
+		t.Errorf("before anything was tried the fence is %q", got)
+	}
+	v.Set(supervisor.Hold{Epoch: 2, Serial: 1})
+	for range 2 { // and it can run again
+		ctx, cancel := context.WithCancel(t.Context())
+		done := a.start(func() error { return v.Run(ctx) })
+		r := &running{VIP: v, said: said}
+		said.await(t, "not held", notHeld)
+		if got := a.has(t); len(got) != 0 {
+			t.Errorf("reported as not held: %v", got)
+		}
+		stop := r.keep(3)
+		said.await(t, "held", held(3))
+		stop()
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if rules := a.rulesets(t); rules != "" || len(a.has(t)) != 0 {
+			t.Errorf("left: %s, %v", rules, a.has(t))
 		}
 	}
 }

@@ -88,7 +88,7 @@ func (v *VIP) CleanUp(_ context.Context) error {
 	defer a.close()
 	n, err := a.remove()
 	if n > 0 {
-		v.opts.Logger.Info("left-over address removed", zap.Stringers("vip", v.opts.Addresses), zap.Int("took", n))
+		v.opts.Logger.Info("left-over address removed", zap.Stringers("vip", v.opts.Addresses))
 	}
 	return err
 }
@@ -108,12 +108,12 @@ func (v *VIP) detect() error {
 	}
 	if err != nil {
 		fence = supervisor.FenceLifetime
-		v.opts.Logger.Warn("no nftables fence: a frozen process may keep the address for 2 s after its lease", zap.Error(err))
+		v.opts.Logger.Warn("no nftables fence: a frozen process may keep the address for 2 s after its lease", zap.NamedError("err", err))
 	}
 	if fence != supervisor.FenceNftables {
 		// What an earlier process or the trial left would keep the address closed. Without nftables there is nothing to remove.
 		if err := v.gate.uninstall(); err != nil {
-			v.opts.Logger.Debug("no nftables table removed", zap.Error(err))
+			v.opts.Logger.Debug("no nftables table removed", zap.NamedError("err", err))
 		}
 	}
 	v.mu.Lock()
