@@ -59,7 +59,13 @@ func (k *keepalived) Sidecar(host string) []*Process {
 func (k *keepalived) Name() string           { return k.name }
 func (k *keepalived) Horizon() time.Duration { return k.horizon }
 
+// ErrScripts reports that keepalived can't run its check script here.
+var ErrScripts = errors.New("keepalived runs check scripts only where setgroups is allowed, and takes them for good elsewhere: run the lab as root")
+
 func (k *keepalived) Start(l *Lab) error {
+	if raw, err := os.ReadFile("/proc/self/setgroups"); !k.probes && err == nil && strings.TrimSpace(string(raw)) == "deny" {
+		return ErrScripts
+	}
 	k.lab, k.probing.lab, k.states = l, l, map[string]string{}
 	for _, m := range Members() {
 		if err := k.prepare(m); err != nil {

@@ -15,8 +15,14 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// controlVar hands the control folder down to the program inside, where the user has another number.
+const controlVar = "UNDERSTUDY_LAB_CONTROL"
+
 // controlDir is where a lab that is up can be spoken to: a folder of the user's own.
 func controlDir() (string, error) {
+	if dir := os.Getenv(controlVar); dir != "" {
+		return dir, nil
+	}
 	dir := filepath.Join(os.TempDir(), fmt.Sprintf("understudy-lab-control-%d", os.Geteuid()))
 	if err := os.Mkdir(dir, 0o700); err != nil && !os.IsExist(err) {
 		return "", fmt.Errorf("make the control folder: %w", err)

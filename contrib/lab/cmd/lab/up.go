@@ -35,6 +35,13 @@ func upCmd() *cobra.Command {
 			if !o.foreground {
 				return o.detach(cmd)
 			}
+			dir, err := controlDir()
+			if err != nil {
+				return err
+			}
+			if err := os.Setenv(controlVar, dir); err != nil {
+				return err
+			}
 			if err := isolate(); err != nil {
 				return err
 			}
