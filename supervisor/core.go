@@ -264,3 +264,31 @@ func (c *Core) isMember(id NodeID) bool {
 	}
 	return false
 }
+
+// Gone reports whether this node, being stopped, holds nothing and everybody who needs to know was told.
+func (c *Core) Gone() bool {
+	if c.state == Serving || c.state == Clinging || !c.down() {
+		return false
+	}
+	return c.state != Yielding && c.farewell == 0
+}
+
+// Leader is the node that leads Raft as far as this node knows; empty if none.
+func (c *Core) Leader() NodeID { return c.leader }
+
+// Heard gives the last report of each other node and how long ago it came.
+func (c *Core) Heard(now Now) map[NodeID]HeardReport {
+	m := make(map[NodeID]HeardReport, len(c.peers))
+	for id, p := range c.peers {
+		if p.at != never {
+			m[id] = HeardReport{Report: p.report, Age: now.Mono - p.at}
+		}
+	}
+	return m
+}
+
+// HeardReport is a report and how long ago it came.
+type HeardReport struct {
+	Report
+	Age time.Duration
+}

@@ -37,7 +37,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 func newApp(stdout, stderr io.Writer) *app {
 	return &app{
-		stdout: stdout, stderr: stderr, hostname: os.Hostname, configDefault: defaultConfigPath,
+		stdout: stdout, stderr: stderr, hostname: os.Hostname, configDefault: defaultConfigPath, daemon: runNode,
 		verbs: []func(*app) *cobra.Command{
 			checkCommand, statusCommand, historyCommand, switchoverCommand, pauseCommand, resumeCommand, pkiCommand,
 			versionCommand, manCommand,

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/understudy-sip/understudy/raftstore"
+	"github.com/understudy-sip/understudy/supervisor"
+	"github.com/understudy-sip/understudy/supervisor/hook"
+	"github.com/understudy-sip/understudy/supervisor/status"
+)
+
+// node is one running node: its parts, in the order in which they are built.
+type node struct {
+	boot    Boot
+	setup   *Setup
+	log     *zap.Logger
+	hooks   *hook.Queue
+	store   *raftstore.Store
+	runner  *supervisor.Runner
+	raft    *raftLog
+	address address // nil at a witness
+	senses  *senses
+	probes  *probes
+	api     net.Listener
+}
+
+// address is the effector of the service address, by netlink or by scripts.
+type address interface {
+	supervisor.Address
+	CleanUp(context.Context) error
+	Fence() supervisor.Fence
+	Run(context.Context) error
+}
+
+const (
+	leaveLimit   = 3 * time.Second // for handing the role over
+	proposeLimit = time.Second
+)
+
+// runNode is the daemon: it builds the parts, runs them and takes them down in the order that never leaves the address behind.
+func runNode(orderly, now context.Context, boot Boot) error {
+	n := &node{boot: boot, setup: boot.Setup, log: boot.Log}
+	raisePriority(n.log)
+	if err := n.build(orderly); err != nil {
+		return errors.Join(err, n.close())
+	}
+	err := n.run(orderly, now)
+	return errors.Join(err, n.close())
+}
+
+func (n *node) build(ctx context.Context) (err error) {
+	s := n.setup
+	post := func(ev supervisor.Event) { n.runner.Post(ev) }
+	n.senses = newSenses(s.Me().Witness, post)
+	if n.hooks, err = newHooks(s, n.log); err != nil {
+		return err
+	}
+	fence := supervisor.FenceNone
+	if !s.Me().Witness {
+		if n.address, err = newAddress(s, n.senses.addressIs, n.log); err != nil {
+			return err
+		}
+		// Whatever an earlier run left behind goes before anything else is done: there is no lease yet.
+		if err = n.address.CleanUp(ctx); err != nil {
+			return fmt.Errorf("clean up the service address: %w", err)
+		}
+		fence = n.address.Fence()
+	}
+	bootID := rand.Uint64() | 1
+	if n.store, err = raftstore.Open(n.storeOptions(bootID)); err != nil {
+		return err
+	}
+	n.raft = newRaftLog(n.store, post, proposeLimit, n.log)
+	if n.probes, err = newProbes(s, n.senses, n.log); err != nil {
+		return err
+	}
+	n.runner = supervisor.NewRunner(supervisor.Options{
+		Self: s.Self, Nodes: s.Voters(), Boot: bootID, Timing: s.Timing, OnQuorumLoss: supervisor.QuorumLoss(s.OnQuorumLoss),
+		Budget: supervisor.Budget(s.SwitchoverBudget), Fence: fence, ConfigHash: s.Hash, Version: n.boot.Version,
+	}, supervisor.Ports{
+		Clock: clock, Wire: n.store, Log: n.raft, Address: n.address,
+		Audience: &audience{node: s.Self, cluster: s.Cluster, log: n.log.Named("role"), hooks: n.hooks, changed: n.probes.became},
+	})
+	n.api, err = status.Listen(ctx, s.API.Socket)
+	return err
+}
+
+func (n *node) close() error {
+	var errs []error
+	if n.api != nil {
+		errs = append(errs, n.api.Close())
+	}
+	if n.store != nil {
+		errs = append(errs, n.store.Close())
+	}
+	return ignoreClosed(errors.Join(errs...))
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+func (n *node) storeOptions(boot uint64) raftstore.Options {
+	s := n.setup
+	o := raftstore.Options{
+		Self: s.Self, Boot: boot, Cluster: s.Cluster, Version: n.boot.Version, ConfigHash: s.Hash, Dir: s.StateDir,
+		TLS: raftstore.TLSFiles{CA: s.TLS.CA, Cert: s.TLS.Cert, Key: s.TLS.Key}, Timing: s.Timing, Logger: n.log,
+		OnMessage: func(from supervisor.NodeID, m supervisor.Message) {
+			n.runner.Post(supervisor.Received{From: from, Message: m})
+		},
+		OnRecord: func(r supervisor.Record, synced bool) { n.runner.Post(supervisor.Applied{Record: r, Synced: synced}) },
+		OnLeader: func(id supervisor.NodeID) { n.runner.Post(supervisor.Led{Leader: id}) },
+		OnReport: func(r supervisor.Report) { n.runner.Post(supervisor.Reported{Report: r}) },
+		OnPeer: func(id supervisor.NodeID, up bool) {
+			n.log.Info("peer", zap.String("peer", string(id)), zap.Bool("up", up))
+			if !up {
+				n.runner.Post(supervisor.Lost{Node: id})
+			}
+		},
+		OnStall: func(since time.Duration) {
+			n.log.Error("a write to the state folder hangs; the role is safe, but can't change as long as two nodes hang", zap.Duration("took", since))
+		},
+		OnStore: func(err error) {
+			if err != nil {
+				n.log.Error("the state folder can't be used", zap.Error(err))
+			}
+			n.senses.store(err)
+		},
+	}
+	for _, v := range s.Voters() {
+		o.Nodes = append(o.Nodes, raftstore.Node{Node: v, Addr: s.Nodes[v.ID].Address.String()})
+	}
+	return o
+}
+
+// prefixes are the service addresses as the effectors take them.
+func prefixes(s *Setup) []netip.Prefix {
+	var ps []netip.Prefix
+	for _, p := range s.ServiceAddress.Addresses {
+		ps = append(ps, p.Prefix)
+	}
+	return ps
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"crypto/tls"
+	"net/netip"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/understudy-sip/understudy/oos"
+	"github.com/understudy-sip/understudy/supervisor"
+	"github.com/understudy-sip/understudy/supervisor/sipserver"
+)
+
+// Names of targets. Those of members are "member " and the node's name.
+const (
+	targetOwn     = "own"
+	targetService = "service"
+	targetMember  = "member "
+)
+
+// probes are this node's looks at SIP servers: a member's own, the other members', and the service address while it is elsewhere.
+type probes struct {
+	setup  *Setup
+	senses *senses
+	log    *zap.Logger
+	prober *oos.Prober       // nil: a witness outside the SIP network
+	own    *sipserver.Server // nil at a witness
+}
+
+func newProbes(s *Setup, senses *senses, log *zap.Logger) (*probes, error) {
+	p := &probes{setup: s, senses: senses, log: log}
+	if !s.Me().SIPAddress.IsValid() {
+		return p, nil
+	}
+	var err error
+	if !s.Me().Witness {
+		p.own, err = sipserver.New(sipserver.Options{
+			Listen:  []sipserver.Socket{{Addr: p.at(s.Me().SIPAddress), Transport: string(s.SIPServer.Transport)}},
+			Process: s.SIPServer.Process, Report: p.server, Logger: log,
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	p.prober, err = oos.New(oos.Options{Targets: p.targets(true), Report: p.seen, Logger: log})
+	return p, err
+}
+
+func (p *probes) at(a netip.Addr) netip.AddrPort {
+	return netip.AddrPortFrom(a, uint16(p.setup.SIPServer.Port)) //nolint:gosec // 1 to 65535, as the configuration was checked
+}
+
+// became follows the role: whoever holds the service address has nothing to learn from asking it.
+func (p *probes) became(b supervisor.Became) {
+	if p.prober == nil {
+		return
+	}
+	if err := p.prober.SetTargets(p.targets(b.To.Role() != supervisor.RolePrimary)); err != nil {
+		p.log.Error("probe targets", zap.Error(err))
+	}
+}
+
+func (p *probes) targets(service bool) []oos.Target {
+	s, me := p.setup, p.setup.Me()
+	target := func(name string, to netip.Addr, every, silence time.Duration) oos.Target {
+		t := oos.Target{
+			Name: name, Addr: p.at(to), Transport: oos.Transport(s.SIPServer.Transport), Interval: every, Silence: silence, Rise: s.SIPServer.Rise,
+		}
+		if to.Is4() == me.SIPAddress.Is4() {
+			t.From = me.SIPAddress
+		}
+		if t.Transport == oos.TLS {
+			t.TLS = anyCertificate
+		}
+		return t
+	}
+	var ts []oos.Target
+	if !me.Witness {
+		ts = append(ts, target(targetOwn, me.SIPAddress, s.Timing.ProbeInterval, s.Timing.ProbeSilence))
+	}
+	for _, v := range s.Voters() {
+		if v.ID != s.Self && !v.Witness {
+			ts = append(ts, target(targetMember+string(v.ID), s.Nodes[v.ID].SIPAddress, s.Timing.VantageEvery, s.Timing.VantageSilence))
+		}
+	}
+	if service {
+		ts = append(ts, target(targetService, s.ServiceAddress.Addresses[0].Addr(), s.Timing.VantageEvery, s.Timing.VantageSilence))
+	}
+	return ts
+}
+
+// anyCertificate: a probe asks whether a server answers. It tells it nothing and believes nothing else, so it needs no proof of its name.
+var anyCertificate = &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12} //nolint:gosec // see above
+
+func (p *probes) seen(name string, v supervisor.View) {
+	switch name {
+	case targetOwn:
+		p.own.Probed(v, oos.Refused(v))
+	case targetService:
+		p.senses.service(v)
+	default:
+		p.senses.member(supervisor.NodeID(name[len(targetMember):]), v)
+	}
+}
+
+// server is what is known of this member's own server. Where something is wrong, people read the evidence rather than the last answer.
+func (p *probes) server(st sipserver.Status) {
+	if st.Reason != "" && st.Text != "" {
+		st.View.Text = st.Text
+	}
+	p.senses.server(st.View, st.Reason)
+}

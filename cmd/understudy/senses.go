@@ -1,0 +1,111 @@
+package main
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/understudy-sip/understudy/supervisor"
+)
+
+// addressPatience is how long the service address may fail to go up before that is a reason not to serve. The effector repairs most
+// failures faster.
+const addressPatience = 500 * time.Millisecond
+
+// senses puts together what this node's sensors see, and tells the core whenever it changed. Its methods may be called from any
+// goroutine.
+type senses struct {
+	tell func(supervisor.Event)
+
+	mu      sync.Mutex
+	now     supervisor.Sensed
+	reasons map[string]supervisor.Reason // by sensor
+	address *time.Timer
+}
+
+func newSenses(witness bool, tell func(supervisor.Event)) *senses {
+	s := &senses{tell: tell, reasons: map[string]supervisor.Reason{}}
+	s.now.Members = map[supervisor.NodeID]supervisor.View{}
+	if !witness {
+		s.reasons["server"] = supervisor.ReasonServerStart
+		s.now.Reasons = []supervisor.Reason{supervisor.ReasonServerStart}
+	}
+	return s
+}
+
+// change applies f and passes the whole on.
+func (s *senses) change(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+	s.now.Reasons = slices.Sorted(maps.Values(s.reasons))
+	sensed := s.now
+	sensed.Members = maps.Clone(s.now.Members)
+	s.tell(sensed) // inside the lock, so that the core gets them in order
+}
+
+func (s *senses) reason(sensor string, r supervisor.Reason) {
+	if r == "" {
+		delete(s.reasons, sensor)
+		return
+	}
+	s.reasons[sensor] = r
+}
+
+// server is this member's own SIP server.
+func (s *senses) server(v supervisor.View, r supervisor.Reason) {
+	s.change(func() {
+		s.now.Server = v
+		s.reason("server", r)
+	})
+}
+
+func (s *senses) service(v supervisor.View) { s.change(func() { s.now.Service = v }) }
+
+func (s *senses) member(id supervisor.NodeID, v supervisor.View) {
+	s.change(func() { s.now.Members[id] = v })
+}
+
+func (s *senses) link(up bool) {
+	s.change(func() {
+		s.reason("link", "")
+		if !up {
+			s.reason("link", supervisor.ReasonSIPNIC)
+		}
+	})
+}
+
+func (s *senses) store(err error) {
+	s.change(func() {
+		s.reason("store", "")
+		if err != nil {
+			s.reason("store", supervisor.ReasonStore)
+		}
+	})
+}
+
+// addressIs passes the effector's word on. A failure that lasts becomes a reason.
+func (s *senses) addressIs(r supervisor.AddressReport) {
+	s.tell(supervisor.AddressIs{AddressReport: r})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case r.Err == nil:
+		if s.address != nil {
+			s.address.Stop()
+			s.address = nil
+			go s.change(func() { s.reason("address", "") })
+		}
+	case s.address == nil:
+		var t *time.Timer
+		t = time.AfterFunc(addressPatience, func() {
+			s.change(func() {
+				if s.address == t {
+					s.reason("address", supervisor.ReasonAddress)
+				}
+			})
+		})
+		s.address = t
+	}
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/understudy-sip/understudy/nic"
+	"github.com/understudy-sip/understudy/supervisor"
+	"github.com/understudy-sip/understudy/supervisor/hook"
+	"github.com/understudy-sip/understudy/supervisor/status"
+	"github.com/understudy-sip/understudy/vip"
+)
+
+// run starts the parts, waits for the end and takes them down: sensors first, then the role, then the address, then the store.
+func (n *node) run(orderly, now context.Context) error {
+	parts := newStages()
+	parts.start("hooks", n.hooks.Run)
+	parts.start("store", n.store.Run)
+	if n.address != nil {
+		parts.start("service address", n.address.Run)
+	}
+	parts.start("core", n.runner.Run)
+	if err := n.startSensors(parts); err != nil {
+		return errors.Join(err, parts.stop())
+	}
+	api, err := status.New(&daemon{n: n}, n.log)
+	if err != nil {
+		return errors.Join(err, parts.stop())
+	}
+	parts.start("local API", func(ctx context.Context) error { return api.Run(ctx, n.api) })
+	parts.start("service manager", n.watch)
+
+	select {
+	case err = <-parts.failed:
+	case <-orderly.Done():
+		n.boot.Notify.Stopping()
+		leave, cancel := context.WithTimeout(now, leaveLimit)
+		if gone := n.runner.Leave(leave); gone != nil {
+			n.log.Warn("left without handing the role over", zap.Error(gone))
+		}
+		cancel()
+	}
+	err = errors.Join(err, parts.stop())
+	n.raft.tasks.Wait()
+	return err
+}
+
+// watch tells the service manager that this node is there, and that its loop turns.
+func (n *node) watch(ctx context.Context) error {
+	turning := func() bool {
+		soon, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		return n.runner.Look(soon, func(*supervisor.Core, supervisor.Now) {}) == nil
+	}
+	if turning() {
+		n.boot.Notify.Ready("running")
+	}
+	n.boot.Notify.Watch(ctx, turning)
+	<-ctx.Done()
+	return nil
+}
+
+func (n *node) startSensors(parts *stages) error {
+	s := n.setup
+	if n.probes.prober != nil {
+		parts.start("probes", n.probes.prober.Run)
+	}
+	if s.Me().Witness {
+		return nil
+	}
+	parts.start("SIP server", n.probes.own.Run)
+	links, err := nic.New(nic.Options{Links: []string{s.Me().Interface}, Logger: n.log, Report: func(l nic.State) {
+		n.log.Info("interface", zap.String("link", l.Link), zap.String("why", l.Text))
+		n.senses.link(l.Up)
+	}})
+	if err != nil {
+		return err
+	}
+	parts.start("interfaces", links.Run)
+	return nil
+}
+
+func newHooks(s *Setup, log *zap.Logger) (*hook.Queue, error) {
+	return hook.New(hook.Options{
+		OnPrimary: s.Hooks.OnPrimary, OnBackup: s.Hooks.OnBackup, Notify: s.Hooks.Notify, Limit: time.Duration(s.Hooks.Timeout), Logger: log,
+	})
+}
+
+func newAddress(s *Setup, report func(supervisor.AddressReport), log *zap.Logger) (address, error) {
+	c := s.ServiceAddress
+	if c.ControlVIPScripts {
+		o := vip.DefaultScriptOptions()
+		o.Up, o.Down, o.Addresses, o.Interface, o.Cluster = c.UpScript[0], c.DownScript[0], prefixes(s), s.Me().Interface, s.Cluster
+		o.Limit, o.Clock, o.Exec, o.Report, o.Logger = time.Duration(c.ScriptTimeout), rawClock, runScript, report, log
+		return vip.NewScript(o)
+	}
+	o := vip.DefaultOptions()
+	o.Addresses, o.Interface, o.Cluster, o.Fence, o.Lease = prefixes(s), s.Me().Interface, s.Cluster, vip.FenceMode(c.Fence), s.Timing.Lease
+	o.Announce = vip.Announce{Refresh: time.Duration(c.Announce.Refresh)}
+	for _, d := range c.Announce.Schedule {
+		o.Announce.Schedule = append(o.Announce.Schedule, time.Duration(d))
+	}
+	o.Clock, o.Report, o.Logger = rawClock, report, log
+	return vip.New(o)
+}
+
+// runScript lets the address's scripts run as the hooks do.
+func runScript(ctx context.Context, c vip.Command) vip.Result {
+	r := hook.Run(ctx, hook.Command{Argv: c.Argv, Env: c.Env, Limit: c.Limit})
+	if r.ExitCode >= 0 && !r.TimedOut {
+		r.Err = nil // it ended by itself: its exit code says how
+	}
+	return vip.Result{Code: r.ExitCode, Output: string(r.Output), Err: r.Err}
+}

@@ -1,0 +1,142 @@
+package supervisor
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Ports are what a Runner drives its core with.
+type Ports struct {
+	Clock    func() Now
+	Wire     Wire
+	Log      Log
+	Address  Address // a witness has none: nil is never used, because it never holds
+	Audience Audience
+}
+
+// Runner is the one goroutine that drives a core: it queues events, wakes the core when it asked to be woken, and carries actions out
+// in order. Everything it calls returns at once, so that nothing ever delays a renewal.
+type Runner struct {
+	ports Ports
+	core  *Core
+
+	mu    sync.Mutex
+	queue []Event
+	wake  chan struct{}
+}
+
+// queueLimit bounds the lease messages that wait. Losing one costs time, a flood must not cost memory.
+const queueLimit = 4096
+
+// NewRunner makes the core, which starts now.
+func NewRunner(opt Options, ports Ports) *Runner {
+	return &Runner{ports: ports, core: New(opt, ports.Clock()), wake: make(chan struct{}, 1)}
+}
+
+// Post hands the core an event. It never blocks.
+func (r *Runner) Post(ev Event) {
+	r.mu.Lock()
+	if _, lossy := ev.(Received); !lossy || len(r.queue) < queueLimit {
+		r.queue = append(r.queue, ev)
+	}
+	r.mu.Unlock()
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// look is a question to the core, answered in its goroutine.
+type look struct {
+	at   func(*Core, Now)
+	done chan struct{}
+}
+
+func (look) event() {}
+
+// Look runs f with the core between two events. f must neither keep the core nor take long.
+func (r *Runner) Look(ctx context.Context, f func(*Core, Now)) error {
+	l := look{at: f, done: make(chan struct{})}
+	r.Post(l)
+	select {
+	case <-l.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Leave hands the role over, or drops it if there is nobody to take it, and returns when this node holds nothing, or with ctx.
+func (r *Runner) Leave(ctx context.Context) error {
+	r.Post(Leave{})
+	for {
+		var gone bool
+		if err := r.Look(ctx, func(c *Core, _ Now) { gone = c.Gone() }); err != nil || gone {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(r.core.opt.Timing.Renew):
+		}
+	}
+}
+
+// Run drives the core until ctx ends. The address is dropped before it returns.
+func (r *Runner) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			if r.core.hold.Held {
+				r.ports.Address.Set(Hold{Epoch: r.core.hold.Epoch, Serial: r.core.hold.Serial + 1})
+			}
+			return nil
+		case <-r.wake:
+			r.drain()
+		case <-timer.C:
+			r.step(Tick{})
+		}
+		timer.Reset(max(0, r.core.Next()-r.ports.Clock().Mono))
+	}
+}
+
+func (r *Runner) drain() {
+	r.mu.Lock()
+	queue := r.queue
+	r.queue = nil
+	r.mu.Unlock()
+	for _, ev := range queue {
+		if l, ok := ev.(look); ok {
+			l.at(r.core, r.ports.Clock())
+			close(l.done)
+			continue
+		}
+		r.step(ev)
+	}
+}
+
+func (r *Runner) step(ev Event) {
+	for _, a := range r.core.Step(r.ports.Clock(), ev) {
+		switch a := a.(type) {
+		case Send:
+			r.ports.Wire.Send(a.To, a.Message)
+		case Tell:
+			r.ports.Wire.Report(a.Report)
+		case Propose:
+			r.ports.Log.Propose(a.Entry)
+		case Campaign:
+			r.ports.Log.Campaign()
+		case Transfer:
+			r.ports.Log.Transfer(a.To)
+		case Hold:
+			r.ports.Address.Set(a)
+		case Became:
+			r.ports.Audience.Became(a)
+		case Alert:
+			r.ports.Audience.Alert(a)
+		}
+	}
+}
