@@ -23,27 +23,34 @@ func makeDir() (labDir, error) {
 	if err != nil {
 		return labDir{}, fmt.Errorf("make the lab's folder: %w", err)
 	}
-	lock, err := lockDir(path)
+	// The lock is taken under another name: nobody may find it free.
+	fresh := filepath.Join(path, "lock.new")
+	lock, err := lockFile(fresh)
+	if err == nil {
+		err = os.Rename(fresh, lockIn(path))
+	}
 	if err != nil {
-		return labDir{}, err
+		return labDir{}, fmt.Errorf("lock the lab's folder: %w", err)
 	}
 	return labDir{path: path, lock: lock}, nil
 }
+
+func lockIn(dir string) string { return filepath.Join(dir, "lock") }
 
 func (d labDir) remove() {
 	_ = os.RemoveAll(d.path) // a rest is swept by the next lab
 	_ = d.lock.Close()
 }
 
-// lockDir takes the folder's lock, or says that somebody has it.
-func lockDir(path string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(path, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+// lockFile takes a lock, or says that somebody has it.
+func lockFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("lock the lab's folder: %w", err)
+		return nil, err
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
-		return nil, fmt.Errorf("lock the lab's folder %s: %w", path, err)
+		return nil, fmt.Errorf("take %s: %w", path, err)
 	}
 	return f, nil
 }
@@ -55,10 +62,10 @@ func sweepDirs() {
 		return
 	}
 	for _, path := range found {
-		if _, err := os.Stat(filepath.Join(path, "lock")); err != nil {
+		if _, err := os.Stat(lockIn(path)); err != nil {
 			continue
 		}
-		lock, err := lockDir(path)
+		lock, err := lockFile(lockIn(path))
 		if err != nil {
 			continue
 		}

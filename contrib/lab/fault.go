@@ -196,6 +196,15 @@ func (l *Lab) Primary() string {
 	return ""
 }
 
+// Holders are the members that answer for the service address now: at any look of the last moments.
+func (l *Lab) Holders() Holders {
+	var now Holders
+	for _, s := range l.Observer.Window(Now()-settled, Now()) {
+		now |= s.Holders
+	}
+	return now
+}
+
 // Heal ends every fault: cables in, cuts gone, whatever was killed or frozen runs. It doesn't wait for the sidecars to agree: see
 // WaitHealthy.
 func (l *Lab) Heal() error {

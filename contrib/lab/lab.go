@@ -24,7 +24,7 @@ func DefaultOptions() Options {
 }
 
 // Lab is four hosts on two networks, with SIP servers at the members and a client that asks all the time. Its methods may be used
-// by one goroutine at a time, except those of Client and Observer.
+// by one goroutine at a time, except Primary, Holders and those of Client and Observer.
 type Lab struct {
 	// Client asks the service address, Observer watches who holds it; both run from New to Close.
 	Client   *Client

@@ -21,6 +21,12 @@ func TestLab_serversAnswer(t *testing.T) {
 				if got := l.Primary(); got != m {
 					t.Errorf("the primary is %q, want %q", got, m)
 				}
+				if got := l.Holders().String(); got != m {
+					t.Errorf("the address is with %s, want %s", got, m)
+				}
+				if got, err := l.Phone("ann").Register(timeout(t, time.Second)); err != nil || got != m {
+					t.Errorf("a phone registered at %q, %v, want %s", got, err, m)
+				}
 				hold(t, l, m, false)
 			}
 		})
