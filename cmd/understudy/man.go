@@ -25,6 +25,9 @@ func manCommand(a *app) *cobra.Command {
 			}
 			root := cmd.Root()
 			root.DisableAutoGenTag = true
+			for _, c := range root.Commands() {
+				c.Hidden = c.Hidden || c.Name() == "completion" // it explains itself, in Markdown
+			}
 			header := &doc.GenManHeader{Section: "8", Source: "understudy " + buildVersion().Version, Manual: "understudy"}
 			if err := doc.GenManTree(root, header, args[0]); err != nil {
 				return fmt.Errorf("write the pages: %w", err)

@@ -47,6 +47,9 @@ func (a *app) runDaemon(ctx context.Context) error {
 		return err
 	}
 	defer notify.Close()
+	if err := keepFromHooks(); err != nil {
+		return err
+	}
 	now, stop := secondSignal(log)
 	defer stop()
 	v := buildVersion()
