@@ -21,7 +21,7 @@ func TestCheck(t *testing.T) {
 	}
 	pki := "tls:\n  ca: " + dir + "/ca.crt\n  cert: \"" + dir + "/{node}.crt\"\n  key: \"" + dir + "/{node}.key\"\n"
 	good := write("good.yaml", strings.ReplaceAll(minimal, "eth1", "lo")+pki)
-	scripts := write("scripts.yaml", strings.Replace(minimal, "{addresses: [203.0.113.10]}",
+	scripts := write("scripts.yaml", strings.Replace(strings.ReplaceAll(minimal, "eth1", "nosuch0"), "{addresses: [203.0.113.10]}",
 		"{addresses: [203.0.113.10], control-vip-scripts: true, up-script: [/nowhere/up], down-script: [/bin/true]}", 1)+pki+
 		"preset: wan\non-quorum-loss: hold\nhooks: {notify: [/etc/passwd]}\nsip-server: {process: kamailio, transport: tcp}\n")
 	bad := write("bad.yaml", minimal+"presett: fast\n")

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -17,7 +18,8 @@ type app struct {
 	socket         string
 	node           string
 	hostname       func() (string, error)
-	daemon         daemonFunc // nil: there is no verb run
+	zone           *time.Location // in which people read times
+	daemon         daemonFunc     // nil: there is no verb run
 	verbs          []func(*app) *cobra.Command
 	started        bool // the verb itself has begun: what fails now is no mistake in the command line
 }
@@ -37,7 +39,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 func newApp(stdout, stderr io.Writer) *app {
 	return &app{
-		stdout: stdout, stderr: stderr, hostname: os.Hostname, configDefault: defaultConfigPath, daemon: runNode,
+		stdout: stdout, stderr: stderr, hostname: os.Hostname, zone: time.Local, configDefault: defaultConfigPath, daemon: runNode,
 		verbs: []func(*app) *cobra.Command{
 			checkCommand, statusCommand, historyCommand, switchoverCommand, pauseCommand, resumeCommand, pkiCommand,
 			versionCommand, manCommand,

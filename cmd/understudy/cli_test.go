@@ -74,7 +74,6 @@ func TestCLI_noDaemon(t *testing.T) {
 
 // Orders reach the daemon, and its refusals the person.
 func TestCLI_orders(t *testing.T) {
-	t.Setenv("TZ", "UTC")
 	daemon := &fakeDaemon{in: pair()}
 	socket := serve(t, daemon)
 	do := func(args ...string) []string { return append(args, "--socket", socket) }

@@ -164,7 +164,7 @@ func (b *Budget) parse(text string) error {
 	}
 	var period Duration
 	if err := period.parse(strings.TrimSpace(per)); err != nil {
-		return wrong(todo, "%q is not a budget: %s", text, err.(*valueError).what)
+		return wrong(todo, "%q is not a budget: %q is not a period", text, per)
 	}
 	if n < 1 || n > 100 {
 		return wrong("1 to 100 are possible; to hold automatic switchovers back use `understudy pause`", "a budget of %d", n)

@@ -74,6 +74,7 @@ func cli(t *testing.T, args ...string) result {
 	a := newApp(&out, &errs)
 	a.hostname = func() (string, error) { return "edge-a", nil }
 	a.daemon = func(context.Context, context.Context, Boot) error { return nil }
+	a.zone = time.UTC
 	a.configDefault = "/nowhere/understudy.yaml" // whatever this host has
 	code := a.run(t.Context(), args)
 	return result{code, out.String(), errs.String()}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -38,7 +37,7 @@ With -o json: an array of objects with the keys epoch, at, from, to, trigger, re
 }
 
 func (a *app) writeHistory(history []supervisor.Switchover, asJSON bool) error {
-	text := renderHistory(history, time.Local)
+	text := renderHistory(history, a.zone)
 	if asJSON {
 		if history == nil {
 			history = []supervisor.Switchover{}

@@ -32,7 +32,7 @@ switchover works all the same. The status is degraded while a pause lasts.`,
 				return explain(err, origin)
 			}
 			_, err = fmt.Fprintf(a.stdout, "Paused until %s. A dead primary is not replaced until then, or until `understudy resume`.\n",
-				pause.Until.Local().Format(zoneLayout))
+				pause.Until.In(a.zone).Format(zoneLayout))
 			return err
 		},
 	}

@@ -30,7 +30,7 @@ READY tells whether a member could be primary now; SEEN how old its report is; L
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, origin := a.client()
 			defer client.Close()
-			v := &statusView{ask: client.Snapshot, origin: origin, out: a.stdout, json: out.value == "json", zone: time.Local}
+			v := &statusView{ask: client.Snapshot, origin: origin, out: a.stdout, json: out.value == "json", zone: a.zone}
 			if watch {
 				v.terminal = isTerminal(a.stdout)
 				return v.watch(cmd.Context())
