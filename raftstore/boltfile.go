@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
+	"slices"
 )
 
 // checkBoltFile says whether the bytes of a bbolt file are whole: both meta pages valid, every page below the high-water mark either
@@ -13,13 +14,16 @@ import (
 // bbolt itself opens a damaged file without complaint and then panics, faults on its memory map, hides entries or, if only the newest
 // meta page is damaged, quietly goes back by one transaction: a forgotten vote. So the file is read here first, by code that can't
 // do worse than return an error. The contents of entries have checksums of their own (disk.go).
-func checkBoltFile(b []byte, buckets ...string) (err error) {
+func checkBoltFile(b []byte, buckets ...string) error {
+	return (&boltFile{b: b, want: buckets}).check()
+}
+
+func (f *boltFile) check() (err error) {
 	defer func() {
 		if p := recover(); p != nil { // an index out of range: something points outside of the file
 			err = fmt.Errorf("it points outside of itself: %v", p)
 		}
 	}()
-	f := &boltFile{b: b, want: buckets}
 	if err := f.readMeta(); err != nil {
 		return err
 	}
@@ -58,6 +62,7 @@ type boltFile struct {
 	root     uint64
 	freelist uint64
 	used     []bool
+	seen     func(key, value []byte) // tests look at the values
 }
 
 var le = binary.LittleEndian
@@ -107,7 +112,8 @@ func (f *boltFile) page(id uint64) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return p[:span*f.pageSize], nil
+	size := span * f.pageSize
+	return p[:size:size], nil
 }
 
 func (f *boltFile) use(id uint64) error {
@@ -151,6 +157,7 @@ func (f *boltFile) walkBucket(id uint64, root bool) error {
 			if flags != 0 {
 				return fmt.Errorf("key %x is a bucket", key)
 			}
+			f.see(key, value)
 			return nil
 		}
 		if flags != boltBucketFlag || names >= len(f.want) || string(key) != f.want[names] {
@@ -160,7 +167,7 @@ func (f *boltFile) walkBucket(id uint64, root bool) error {
 		if child := le.Uint64(value); child != 0 {
 			return f.walkBucket(child, false)
 		}
-		return inlineBucket(value[16:])
+		return f.inlineBucket(slices.Clip(value[16:]))
 	}
 	if err := f.walkPage(id, nil, nil, each); err != nil {
 		return err
@@ -171,13 +178,21 @@ func (f *boltFile) walkBucket(id uint64, root bool) error {
 	return nil
 }
 
-func inlineBucket(p []byte) error {
+func (f *boltFile) see(key, value []byte) {
+	if f.seen != nil {
+		f.seen(key, value)
+	}
+}
+
+// inlineBucket checks a bucket so small that it stands inside its parent's page, as a page of its own.
+func (f *boltFile) inlineBucket(p []byte) error {
 	var last []byte
-	end, err := walkLeaf(p, func(key, _ []byte, flags uint32) error {
+	end, err := walkLeaf(p, func(key, value []byte, flags uint32) error {
 		if flags != 0 || last != nil && bytes.Compare(last, key) >= 0 {
 			return fmt.Errorf("key %x is out of order or a bucket", key)
 		}
 		last = key
+		f.see(key, value)
 		return nil
 	})
 	if err == nil && end != uint64(len(p)) {

@@ -160,7 +160,7 @@ func (p *testPair) try(id nodeID, change ...func(*Options)) (*testNode, error) {
 	n := &testNode{id: id, done: make(chan error, 1), peers: map[nodeID]bool{}, logs: &logBook{}}
 	o := p.options(id)
 	n.watch(&o)
-	o.Logger = zap.New(n.logs.core()).Named(string(id))
+	o.Logger = newTestLogger(n.logs).Named(string(id))
 	for _, c := range change {
 		c(&o)
 	}
@@ -195,8 +195,12 @@ func (n *testNode) watch(o *Options) {
 		defer n.mu.Unlock()
 		fn()
 	}
-	o.OnMessage = func(from nodeID, m supervisor.Message) { locked(func() { n.messages = append(n.messages, received{from, m}) }) }
-	o.OnRecord = func(r supervisor.Record, synced bool) { locked(func() { n.records = append(n.records, recorded{r, synced}) }) }
+	o.OnMessage = func(from nodeID, m supervisor.Message) {
+		locked(func() { n.messages = append(n.messages, received{from, m}) })
+	}
+	o.OnRecord = func(r supervisor.Record, synced bool) {
+		locked(func() { n.records = append(n.records, recorded{r, synced}) })
+	}
 	o.OnLeader = func(id nodeID) { locked(func() { n.leaders = append(n.leaders, id) }) }
 	o.OnReport = func(r supervisor.Report) { locked(func() { n.reports = append(n.reports, r) }) }
 	o.OnPeer = func(id nodeID, up bool) { locked(func() { n.peers[id] = up }) }
@@ -209,18 +213,24 @@ func (n *testNode) record() supervisor.Record { return n.Store.state.view.Load()
 // eventually polls until ok.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
+	eventuallyf(t, func() string { return what }, ok)
+}
+
+// eventuallyf is eventually with a text that is made when it is needed.
+func eventuallyf(t testing.TB, what func() string, ok func() bool) {
+	t.Helper()
 	for end := time.Now().Add(patient); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if ok() {
 			return
 		}
 	}
-	t.Fatalf("not within %v: %s", patient, what)
+	t.Fatalf("not within %v: %s", patient, what())
 }
 
 func (p *testPair) synced(nodes ...*testNode) {
 	p.t.Helper()
 	for _, n := range nodes {
-		eventually(p.t, fmt.Sprintf("%s is synced (%+v)", n.id, n.Status()), func() bool { return n.Status().Synced })
+		eventuallyf(p.t, func() string { return fmt.Sprintf("%s is synced: %+v", n.id, n.Status()) }, func() bool { return n.Status().Synced })
 	}
 }
 
@@ -273,8 +283,30 @@ func (n *testNode) propose(t testing.TB, e supervisor.Entry) {
 func (p *testPair) agree(epoch supervisor.Epoch, nodes ...*testNode) {
 	p.t.Helper()
 	for _, n := range nodes {
-		eventually(p.t, fmt.Sprintf("%s knows epoch %d (%+v)", n.id, epoch, n.Status()), func() bool { return n.record().Epoch == epoch })
+		what := func() string {
+			return fmt.Sprintf("%s knows epoch %d: it is at %d, %+v", n.id, epoch, n.record().Epoch, n.Status())
+		}
+		eventuallyf(p.t, what, func() bool { return n.record().Epoch == epoch })
 	}
+}
+
+// advance commits one more entry at n, whatever has been committed meanwhile, and gives the epoch on which all nodes agree.
+func (p *testPair) advance(n *testNode, nodes ...*testNode) supervisor.Epoch {
+	p.t.Helper()
+	eventually(p.t, "one more entry is committed", func() bool {
+		return n.Propose(context.Background(), roleEntry(n.record().Epoch+1, "a")) == nil
+	})
+	var epoch supervisor.Epoch
+	eventually(p.t, "all nodes agree", func() bool {
+		epoch = nodes[0].record().Epoch
+		for _, n := range nodes {
+			if n.record().Epoch != epoch || epoch == 0 {
+				return false
+			}
+		}
+		return true
+	})
+	return epoch
 }
 
 // logBook collects log lines.
@@ -302,3 +334,16 @@ func (b *logBook) find(match func(string) bool) bool {
 	defer b.mu.Unlock()
 	return slices.ContainsFunc(b.lines, match)
 }
+
+// blockCallers makes a node turn away new TCP connections from this host, as if it had too many callers.
+func (n *testNode) blockCallers(block bool) {
+	n.net.mu.Lock()
+	defer n.net.mu.Unlock()
+	if block {
+		n.net.greet["127.0.0.1"] += greetPerHost
+	} else {
+		n.net.greet["127.0.0.1"] -= greetPerHost
+	}
+}
+
+func newTestLogger(b *logBook) *zap.Logger { return zap.New(b.core()) }

@@ -67,7 +67,7 @@ func (e *corruptError) Unwrap() error { return e.err }
 
 // openDisk opens the store, or makes an empty one. What is there is believed only after all of it was checked: else the error is a
 // *corruptError.
-func openDisk(path string) (d *disk, err error) {
+func openDisk(path string) (*disk, error) {
 	content, err := os.ReadFile(path)
 	existed := err == nil
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -78,23 +78,37 @@ func openDisk(path string) (d *disk, err error) {
 			return nil, &corruptError{fmt.Errorf("%s is damaged: %w", path, err)}
 		}
 	}
-	d = &disk{path: path, stable: map[string][]byte{}, Failed: make(chan struct{})}
-	// The list of free pages is kept in the file: to rebuild it, bbolt walks the file in a goroutine whose panics end the process.
-	options := raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{
-		Timeout: time.Second, FreelistType: bbolt.FreelistMapType, InitialMmapSize: diskReserve,
-	}}
-	err = guard(func() (err error) { d.bolt, err = raftboltdb.New(options); return err })
-	if err != nil {
-		return nil, fmt.Errorf("open store %s: %w", path, err)
+	d := &disk{path: path, stable: map[string][]byte{}, Failed: make(chan struct{})}
+	if existed {
+		if err := d.open(true); err != nil {
+			return nil, err
+		}
+		err := guard(d.load)
+		d.close()
+		if err != nil {
+			return nil, &corruptError{fmt.Errorf("%s is damaged: %w", path, err)}
+		}
+	}
+	if err := d.open(false); err != nil {
+		return nil, err
 	}
 	if !existed {
 		d.reserve()
 	}
-	if err := guard(d.load); err != nil {
-		d.close()
-		return nil, &corruptError{fmt.Errorf("%s is damaged: %w", path, err)}
-	}
 	return d, nil
+}
+
+// open opens the file. For writing, bbolt changes it at once: what may turn out to be damaged is opened for reading first.
+func (d *disk) open(readOnly bool) error {
+	// The list of free pages is kept in the file: to rebuild it, bbolt walks the file in a goroutine whose panics end the process.
+	options := raftboltdb.Options{Path: d.path, MsgpackUseNewTimeFormat: true, BoltOptions: &bbolt.Options{
+		Timeout: time.Second, FreelistType: bbolt.FreelistMapType, InitialMmapSize: diskReserve, ReadOnly: readOnly,
+	}}
+	err := guard(func() (err error) { d.bolt, err = raftboltdb.New(options); return err })
+	if err != nil {
+		return fmt.Errorf("open store %s: %w", d.path, err)
+	}
+	return nil
 }
 
 // guard runs what touches bbolt's memory map: a panic or a fault in there becomes an error.

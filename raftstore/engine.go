@@ -28,9 +28,11 @@ type engine struct {
 	restart chan error
 	stuck   atomic.Int64 // since when raft refuses proposals for a transfer, nanoseconds after origin
 
-	campaigning atomic.Bool
+	campaigned atomic.Int64 // when raft was last made to stand for election
 
-	futures sync.WaitGroup
+	mu    sync.Mutex
+	ended bool
+	busy  sync.WaitGroup // goroutines that wait for raft
 }
 
 const (
@@ -106,10 +108,13 @@ func (e *engine) run(ctx context.Context) error {
 // stop ends raft and closes the disk. Both are given up if a write hangs.
 func (e *engine) stop() error {
 	e.s.net.setRaftStreams(nil)
+	e.mu.Lock()
+	e.ended = true
+	e.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
 		_ = e.raft.Shutdown().Error()
-		e.futures.Wait()
+		e.busy.Wait()
 		e.disk.close()
 		close(done)
 	}()
@@ -174,10 +179,22 @@ func (e *engine) apply(ctx context.Context, entry supervisor.Entry) error {
 	return nil
 }
 
+// start runs fn beside, unless the run is over.
+func (e *engine) start(fn func()) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.ended {
+		e.busy.Go(fn)
+	}
+	return !e.ended
+}
+
 // await waits for raft without being held by it.
 func (e *engine) await(ctx context.Context, f raft.Future) error {
 	ch := make(chan error, 1)
-	e.futures.Go(func() { ch <- f.Error() })
+	if !e.start(func() { ch <- f.Error() }) {
+		return raft.ErrRaftShutdown
+	}
 	select {
 	case err := <-ch:
 		return err

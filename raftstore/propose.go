@@ -67,16 +67,18 @@ func (s *Store) leaderSession() (*session, error) {
 }
 
 // Campaign starts an election on this node at once. The other voters grant it although they may believe in a leader, so it is for
-// when a majority has found that leader silent. Nothing happens if this node leads, has no vote now, or is in an election already.
+// when a majority has found that leader silent. Nothing happens if this node leads, has no vote now, is in an election already or was
+// a moment ago: every campaign raises the term and deposes whoever leads, so a stream of them would let nobody lead.
 func (s *Store) Campaign() {
 	e := s.engine.Load()
-	if e == nil || e.raft.State() != raft.Follower || !e.campaigning.CompareAndSwap(false, true) {
+	if e == nil || e.raft.State() != raft.Follower {
 		return
 	}
-	e.futures.Go(func() {
-		defer e.campaigning.Store(false)
-		e.trans.campaign(e.s.o.Timing.RaftTransport)
-	})
+	now, last := int64(time.Since(origin))+1, e.campaigned.Load()
+	if last != 0 && now-last < int64(s.o.Timing.RaftHeartbeat/4) || !e.campaigned.CompareAndSwap(last, now) {
+		return
+	}
+	e.start(func() { e.trans.campaign(s.o.Timing.RaftTransport) })
 }
 
 // Transfer moves leadership to another node, if this one leads and that one is connected and up to date.

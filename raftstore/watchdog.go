@@ -29,7 +29,7 @@ func (e *engine) watch(w *watchdog) {
 		}
 		w.said = stalled
 		e.s.o.OnStall(stalled)
-	case stalled == 0 && w.said > 0:
+	case stalled < w.said: // that write has returned
 		e.trans.muted.Store(false)
 		e.s.log.Warn("state folder answers again", zap.String("target", e.disk.path), zap.Duration("took", w.said))
 		w.said = 0
