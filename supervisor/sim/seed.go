@@ -1,0 +1,104 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/understudy-sip/understudy/supervisor"
+)
+
+// stats counts what a run has seen.
+type stats struct {
+	seeds, steps int
+	switchovers  map[supervisor.Trigger]int
+	faults       map[string]int
+	recovery     time.Duration // worst, from the end of all faults
+}
+
+func newStats() stats {
+	return stats{switchovers: map[supervisor.Trigger]int{}, faults: map[string]int{}}
+}
+
+func (s *stats) add(t stats) {
+	s.seeds += t.seeds
+	s.steps += t.steps
+	for k, v := range t.switchovers {
+		s.switchovers[k] += v
+	}
+	for k, v := range t.faults {
+		s.faults[k] += v
+	}
+	s.recovery = max(s.recovery, t.recovery)
+}
+
+// storm runs one seed: faults for the given time, then peace, in which somebody must serve and stay.
+func storm(seed uint64, preset supervisor.Preset, faults time.Duration, tr *trace) (w *world) {
+	w = newWorld(seed, preset, false, tr)
+	w.stats = newStats()
+	w.stats.seeds = 1
+	defer func() {
+		if r := recover(); r != nil {
+			w.fail("panic: %v", r)
+		}
+	}()
+	faults = faults * w.unit / (150 * time.Millisecond)
+	w.plan(faults)
+	w.schedule()
+	w.run(faults)
+	if w.broken == "" {
+		w.peace()
+	}
+	return w
+}
+
+// peace ends all faults and demands that within the bound one fit member serves, and that nothing changes afterwards.
+func (w *world) peace() {
+	w.heal()
+	start, since := w.now, time.Duration(0)
+	deadline := start + w.bound()
+	for w.broken == "" && w.now < deadline {
+		w.run(w.now + 10*time.Millisecond)
+		if len(w.serving()) == 1 {
+			if since == 0 {
+				since = w.now
+			}
+		} else {
+			since = 0
+		}
+	}
+	if w.broken != "" {
+		return
+	}
+	if len(w.serving()) != 1 {
+		w.fail("nobody serves %v after the last fault", w.bound())
+		return
+	}
+	w.stats.recovery = max(w.stats.recovery, since-start)
+	epoch, closings, challenges := w.raft.last().Epoch, w.watch.closings, w.watch.challenges
+	w.run(w.now + 20*w.unit)
+	switch {
+	case w.broken != "":
+	case w.raft.last().Epoch != epoch:
+		w.fail("the role moved at peace, to epoch %d", w.raft.last().Epoch)
+	case w.watch.closings != closings:
+		w.fail("the address was dropped at peace")
+	case w.watch.challenges != challenges:
+		w.fail("the primary was challenged at peace")
+	}
+}
+
+// explain runs a seed again and gives its script and what happened last.
+func explain(seed uint64, preset supervisor.Preset, faults time.Duration, keep int) []string {
+	w := storm(seed, preset, faults, &trace{keep: keep})
+	lines := []string{fmt.Sprintf("seed %d preset %s policy %s fence %s drift %v budget %d in %v",
+		seed, preset, w.policy, w.nodes[0].fence, w.timing.Drift, w.budget.Count, w.budget.Per)}
+	for _, n := range w.nodes {
+		lines = append(lines, fmt.Sprintf("node %s: clock %+d ppm", ids[n.i], n.clock.ppm))
+	}
+	lines = append(lines, "script:")
+	for _, f := range w.script {
+		lines = append(lines, f.String())
+	}
+	lines = append(lines, "trace:")
+	return append(lines, w.trace.tail()...)
+}
