@@ -53,18 +53,23 @@ func probingWith(t *testing.T, report func(string, supervisor.View), targets ...
 func await(t *testing.T, reports <-chan said, class supervisor.Class, text string, never ...supervisor.Class) supervisor.View {
 	t.Helper()
 	began := time.Now()
-	for r := range reports {
+	var last said
+	for {
+		select {
+		case last = <-reports:
+		case <-time.After(time.Minute):
+			t.Fatalf("nothing new for a minute after %+v while waiting for %s", last, class)
+		}
 		for _, c := range never {
-			if r.view.Class == c {
-				t.Fatalf("got %+v while waiting for %s", r.view, class)
+			if last.view.Class == c {
+				t.Fatalf("got %+v while waiting for %s", last.view, class)
 			}
 		}
-		if r.view.Class == class && strings.HasPrefix(r.view.Text, text) {
-			t.Logf("%s %q after %v", class, r.view.Text, time.Since(began).Round(100*time.Microsecond))
-			return r.view
+		if last.view.Class == class && strings.HasPrefix(last.view.Text, text) {
+			t.Logf("%s %q after %v", class, last.view.Text, time.Since(began).Round(100*time.Microsecond))
+			return last.view
 		}
 	}
-	return supervisor.View{}
 }
 
 // server is a SIP server over UDP that answers every request with a code; 0 means not at all.

@@ -88,7 +88,7 @@ func (s *stream) run(ctx context.Context) {
 
 // ask sends a probe, or begins to connect. Connecting counts as asking: there is no answer.
 func (s *stream) ask(ctx context.Context, now time.Duration) {
-	s.asked(now)
+	s.plan(now)
 	if s.link == nil {
 		if !s.dialing {
 			s.dialing = true

@@ -31,7 +31,7 @@ func (u *udp) run(ctx context.Context) {
 		if err != nil {
 			u.turn = u.now()
 			u.unsent("cannot ask: " + reason(err))
-			u.asked(u.turn)
+			u.plan(u.turn)
 			u.conclude(u.turn)
 			u.pause(ctx, u.next)
 			continue
@@ -116,7 +116,7 @@ func (u *udp) send(fd uintptr) {
 		u.refused(u.turn, "")
 		errno = sendOn(fd, b)
 	}
-	u.asked(u.turn)
+	u.plan(u.turn)
 	switch {
 	case errno == 0 || errno == unix.ECONNREFUSED || errno == unix.EHOSTUNREACH:
 		u.sent(u.turn)

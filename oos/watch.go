@@ -72,8 +72,8 @@ func (w *watch) conclude(now time.Duration) {
 	w.report(w.said)
 }
 
-// asked plans the next probe: in step, or from now on if steps were missed.
-func (w *watch) asked(now time.Duration) {
+// plan sets when to ask next: in step, or from now on if steps were missed.
+func (w *watch) plan(now time.Duration) {
 	if w.next += w.Interval; w.next <= now {
 		w.next = now + w.Interval
 	}
