@@ -24,7 +24,7 @@ const (
 )
 
 // Judged reports whether the budget applies.
-func (t Trigger) Judged() bool { return t == TriggerPath || t == TriggerNIC || t == TriggerAddress }
+func (t Trigger) Judged() bool { return t == TriggerPath || t == TriggerAddress }
 
 // Automatic reports whether a pause holds it back.
 func (t Trigger) Automatic() bool {
