@@ -49,15 +49,17 @@ type Server struct {
 	called chan struct{}
 
 	mu      sync.Mutex
-	view    supervisor.View
+	view    supervisor.View // the newest of Probed, with its number
 	refused bool
 	probes  uint64
 
-	base    time.Time
-	judge   *judge
-	eyes    *eyes
-	status  Status
-	looking bool // the last look was of the same silence
+	// What follows belongs to Run.
+	base     time.Time
+	judge    *judge
+	eyes     *eyes
+	status   Status
+	looking  bool // the last look was of the same silence
+	unseeing bool // the last scan failed
 }
 
 // New checks the options.
@@ -159,17 +161,21 @@ func (s *Server) takeProbe(ctx context.Context, taken *uint64) bool {
 	return true
 }
 
+// scan looks at sockets and processes. Where the kernel does not list sockets, only probes tell.
 func (s *Server) scan(ctx context.Context, thorough bool) {
 	if len(s.o.Listen) == 0 {
 		return
 	}
-	sight, err := s.eyes.scan(ctx, s.holders(), thorough)
+	seen, err := s.eyes.scan(ctx, s.holders(), thorough)
 	if err != nil {
-		s.log.Warn("cannot list sockets", zap.NamedError("err", err))
-		return
+		if !s.unseeing {
+			s.log.Warn("cannot watch the sip server's sockets", zap.NamedError("err", err))
+		}
+		seen = &sight{}
 	}
-	if sight != nil {
-		s.judge.scanned(s.now(), *sight)
+	s.unseeing = err != nil
+	if seen != nil {
+		s.judge.scanned(s.now(), *seen)
 	}
 }
 
