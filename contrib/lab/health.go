@@ -86,7 +86,8 @@ func oneHolder(samples []Sample, member string) error {
 // errTooEarly is the state of a pair that was not watched for long enough.
 var errTooEarly = errors.New("the pair was not watched for long enough")
 
-// WaitHealthy waits until the pair has been healthy for a moment from now on, or ctx ends; then it says what is wrong.
+// WaitHealthy waits until the pair has been healthy for a moment from now on, or ctx ends or a sidecar has ended; then it says what is
+// wrong.
 func (l *Lab) WaitHealthy(ctx context.Context) error {
 	start := Now()
 	for {
@@ -96,6 +97,11 @@ func (l *Lab) WaitHealthy(ctx context.Context) error {
 		}
 		if err == nil {
 			return nil
+		}
+		if l.sup != nil {
+			if err := allRun(l.sup); err != nil {
+				return err
+			}
 		}
 		select {
 		case <-ctx.Done():

@@ -185,9 +185,6 @@ func (k *keepalived) Switchover(to string) error {
 }
 
 func (k *keepalived) Healthy() error {
-	if err := errors.Join(k.alive(), k.probing.alive()); err != nil {
-		return err
-	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	count := map[string]int{}

@@ -28,12 +28,15 @@ type Outage struct {
 	Asked   int           `json:"asked"`   // requests sent in the span
 	Lost    int           `json:"lost"`    // of these, not answered within AnswerLimit and not asked again: the client sends no retransmissions
 	Servers []string      `json:"servers"` // who answered, each change once
+	// Stall is the longest time for which the client itself sent nothing: how much of Longest may be the machine's.
+	Stall time.Duration `json:"stall_ns"`
 }
 
 // MeasureOutage computes the outage of a span from requests in the order of sending. They have to begin before the span.
 func MeasureOutage(asks []Ask, from, to time.Duration) Outage {
 	var o Outage
 	last := from // of the answered requests, the one sent last
+	sent := from // of all requests
 	gap := func(until time.Duration, open bool) {
 		if until-last > o.Longest {
 			o.Longest, o.Open = until-last, open
@@ -45,10 +48,12 @@ func MeasureOutage(asks []Ask, from, to time.Duration) Outage {
 		}
 		if a.Sent >= from {
 			o.Asked++
+			o.Stall = max(o.Stall, a.Sent-sent)
 			if !a.answered() {
 				o.Lost++
 			}
 		}
+		sent = a.Sent
 		if !a.answered() {
 			continue
 		}

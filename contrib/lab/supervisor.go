@@ -74,11 +74,16 @@ func (s *sidecars) kill() error {
 	return errors.Join(errs...)
 }
 
-// alive is an error if a sidecar that was started has ended.
-func (s *sidecars) alive() error {
-	for host, p := range s.running {
-		if p.ended() {
-			return fmt.Errorf("the sidecar at %s has ended: %v: %s", host, p.err, p.logTail())
+// ErrSidecarEnded reports a sidecar that ended though nobody killed it; what it said last comes with it.
+var ErrSidecarEnded = errors.New("a sidecar has ended")
+
+// allRun is ErrSidecarEnded if a sidecar has ended.
+func allRun(s Supervisor) error {
+	for _, host := range append(Members(), Witness) {
+		for _, p := range s.Sidecar(host) {
+			if p.ended() {
+				return fmt.Errorf("%w: %s at %s: %v: %s", ErrSidecarEnded, p.name, host, p.err, p.logTail())
+			}
 		}
 	}
 	return nil

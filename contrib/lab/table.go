@@ -28,8 +28,20 @@ func (r Report) Markdown() string {
 	}
 	b.WriteString(r.idleRow())
 	fmt.Fprintf(&b, "\nOutage min / median / max: the longest time between two requests that the service address answered within %v, asked every %v "+
-		"without retransmission. %d runs each, %s, %v in all.\n", AnswerLimit, AskInterval, r.Runs, r.Machine, r.Took.Round(time.Second))
+		"without retransmission. %d runs each, %s, %v in all. The client itself stumbled for at most %s.\n",
+		AnswerLimit, AskInterval, r.Runs, r.Machine, r.Took.Round(time.Second), brief(r.stumbled()))
 	return b.String()
+}
+
+// stumbled is the longest time for which the client sent nothing.
+func (r Report) stumbled() time.Duration {
+	var worst time.Duration
+	for _, c := range r.Columns {
+		for _, result := range c.Results {
+			worst = max(worst, result.During.Stall, result.Healing.Stall)
+		}
+	}
+	return worst
 }
 
 // of picks the results of one fault.

@@ -73,6 +73,9 @@ func (o *benchOptions) run(ctx context.Context, out, progress io.Writer) error {
 	return errors.Join(err, l.Close())
 }
 
+// stumble is how long the client or the observer may be held up without a word.
+const stumble = 10 * time.Millisecond
+
 // line is one run for people who wait.
 func line(r lab.Result) string {
 	s := fmt.Sprintf("%-20s %-18s", r.Supervisor, r.Fault)
@@ -81,6 +84,9 @@ func line(r lab.Result) string {
 	}
 	s += fmt.Sprintf(" %s->%-6s outage %8.1f ms, after healing %8.1f ms, lost %4d, two holders %7.0f ms",
 		r.Primary, strings.Join(r.During.Servers, ""), millis(r.During.Longest), millis(r.Healing.Longest), r.During.Lost, millis(r.Both))
+	if stall := max(r.During.Stall, r.Healing.Stall, r.Stall); stall > stumble {
+		s += fmt.Sprintf(", the lab itself stumbled for %.0f ms", millis(stall))
+	}
 	if r.Load != nil {
 		s += fmt.Sprintf(", with retransmission %d of %d lost", r.Load.Lost, r.Load.Sent)
 	}
