@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// Next is the moment at which the core wants a Tick at the latest.
+// Next is the moment at which the core wants a Tick at the latest. It is never further away than lets the core find out that its own
+// loop was late.
 func (c *Core) Next() time.Duration {
-	next := min(c.now.Mono+c.opt.Timing.Renew, c.nextReport)
+	next := min(c.now.Mono+c.opt.Timing.Suspect/2, c.nextReport)
 	at := func(t time.Duration) {
 		if t > c.now.Mono {
 			next = min(next, t)

@@ -107,7 +107,7 @@ func (c *Core) LeaseLeft(now time.Duration) time.Duration {
 // Step takes the moment and an event and returns what shall be done, in order.
 func (c *Core) Step(now Now, ev Event) []Action {
 	c.out = nil
-	late := c.started && now.Mono-c.now.Mono > c.opt.Timing.Suspect/2
+	late := c.started && now.Mono-c.now.Mono > c.opt.Timing.Suspect*3/4
 	c.now, c.started = now, true
 	if late {
 		// This loop was starved or frozen: silence in that window was its own.

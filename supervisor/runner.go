@@ -15,15 +15,21 @@ type Ports struct {
 	Audience Audience
 }
 
-// Runner is the one goroutine that drives a core: it queues events, wakes the core when it asked to be woken, and carries actions out
-// in order. Everything it calls returns at once, so that nothing ever delays a renewal.
+// Runner drives a core: it queues events, wakes the core when it asked to be woken, and carries actions out in order, one event at a
+// time. Everything it calls returns at once, so that nothing ever delays a renewal.
+//
+// Lease messages are worked off in the goroutine that received them, if no other has its turn: handing each to another goroutine would
+// cost a renewal twice the processor time.
 type Runner struct {
 	ports Ports
 	core  *Core
+	timer *time.Timer
+	wake  chan struct{}
+
+	turn sync.Mutex // held by whoever steps the core; nobody may before Run and after it
 
 	mu    sync.Mutex
 	queue []Event
-	wake  chan struct{}
 }
 
 // queueLimit bounds the lease messages that wait. Losing one costs time, a flood must not cost memory.
@@ -31,21 +37,45 @@ const queueLimit = 4096
 
 // NewRunner makes the core, which starts now.
 func NewRunner(opt Options, ports Ports) *Runner {
-	return &Runner{ports: ports, core: New(opt, ports.Clock()), wake: make(chan struct{}, 1)}
+	r := &Runner{ports: ports, core: New(opt, ports.Clock()), timer: time.NewTimer(0), wake: make(chan struct{}, 1)}
+	r.turn.Lock()
+	return r
 }
 
-// Post hands the core an event. It never blocks.
+// Post hands the core an event. It does not wait for anybody.
 func (r *Runner) Post(ev Event) {
+	_, lossy := ev.(Received)
 	r.mu.Lock()
-	if _, lossy := ev.(Received); !lossy || len(r.queue) < queueLimit {
+	if !lossy || len(r.queue) < queueLimit {
 		r.queue = append(r.queue, ev)
 	}
 	r.mu.Unlock()
+	if lossy {
+		r.drive()
+		return
+	}
 	select {
 	case r.wake <- struct{}{}:
 	default:
 	}
 }
+
+func (r *Runner) pending() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.queue) > 0
+}
+
+// drive works the queue off, unless another goroutine is at it: that one looks again after its turn.
+func (r *Runner) drive() {
+	for r.pending() && r.turn.TryLock() {
+		r.drain()
+		r.rearm()
+		r.turn.Unlock()
+	}
+}
+
+func (r *Runner) rearm() { r.timer.Reset(max(0, r.core.Next()-r.ports.Clock().Mono)) }
 
 // look is a question to the core, answered in its goroutine.
 type look struct {
@@ -83,23 +113,28 @@ func (r *Runner) Leave(ctx context.Context) error {
 	}
 }
 
-// Run drives the core until ctx ends. The address is dropped before it returns.
+// Run drives the core until ctx ends, once. The address is dropped before it returns.
 func (r *Runner) Run(ctx context.Context) error {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	r.rearm()
+	r.turn.Unlock()
 	for {
 		select {
 		case <-ctx.Done():
+			r.turn.Lock() // for good
+			r.timer.Stop()
 			if r.core.hold.Held {
 				r.ports.Address.Set(Hold{Epoch: r.core.hold.Epoch, Serial: r.core.hold.Serial + 1})
 			}
 			return nil
 		case <-r.wake:
-			r.drain()
-		case <-timer.C:
+			r.drive()
+		case <-r.timer.C:
+			r.turn.Lock()
 			r.step(Tick{})
+			r.rearm()
+			r.turn.Unlock()
+			r.drive()
 		}
-		timer.Reset(max(0, r.core.Next()-r.ports.Clock().Mono))
 	}
 }
 

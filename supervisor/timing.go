@@ -17,8 +17,8 @@ type Timing struct {
 
 	ProbeInterval  time.Duration // own SIP server: one OPTIONS this often
 	ProbeSilence   time.Duration // own SIP server: without any answer for this long it hangs
-	VantageEvery   time.Duration // service address and the other members: one OPTIONS this often
-	VantageSilence time.Duration // without any answer for this long it is dead from here
+	VantageEvery   time.Duration // service address: one OPTIONS this often; the other members' own addresses: a quarter as often
+	VantageSilence time.Duration // without any answer for this long it is dead from here; the other members: four times as long
 
 	RaftHeartbeat time.Duration // hashicorp/raft HeartbeatTimeout and ElectionTimeout
 	RaftTransport time.Duration // timeout of one Raft RPC
@@ -46,15 +46,15 @@ func (p Preset) Timing() (Timing, error) {
 		return Timing{
 			Renew: 20 * ms, Suspect: 60 * ms, Lease: 150 * ms, Drift: 0.001,
 			Report: 500 * ms, ReportStale: 2000 * ms,
-			ProbeInterval: 40 * ms, ProbeSilence: 180 * ms, VantageEvery: 50 * ms, VantageSilence: 350 * ms,
-			RaftHeartbeat: 500 * ms, RaftTransport: 300 * ms,
+			ProbeInterval: 60 * ms, ProbeSilence: 180 * ms, VantageEvery: 100 * ms, VantageSilence: 350 * ms,
+			RaftHeartbeat: 1000 * ms, RaftTransport: 300 * ms,
 		}, nil
 	case PresetFast:
 		return Timing{
 			Renew: 4 * ms, Suspect: 12 * ms, Lease: 32 * ms, Drift: 0.001,
 			Report: 250 * ms, ReportStale: 1000 * ms,
 			ProbeInterval: 8 * ms, ProbeSilence: 40 * ms, VantageEvery: 15 * ms, VantageSilence: 60 * ms,
-			RaftHeartbeat: 300 * ms, RaftTransport: 200 * ms,
+			RaftHeartbeat: 500 * ms, RaftTransport: 200 * ms,
 		}, nil
 	case PresetWAN:
 		return Timing{

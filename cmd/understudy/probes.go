@@ -81,7 +81,7 @@ func (p *probes) targets(service bool) []oos.Target {
 	}
 	for _, v := range s.Voters() {
 		if v.ID != s.Self && !v.Witness {
-			ts = append(ts, target(targetMember+string(v.ID), s.Nodes[v.ID].SIPAddress, s.Timing.VantageEvery, s.Timing.VantageSilence))
+			ts = append(ts, target(targetMember+string(v.ID), s.Nodes[v.ID].SIPAddress, 4*s.Timing.VantageEvery, 4*s.Timing.VantageSilence))
 		}
 	}
 	if service {
