@@ -97,14 +97,23 @@ func (o *Observer) look() {
 		if o.paused.Load() {
 			continue
 		}
-		n := o.remember(Now())
+		start := Now()
+		n := o.remember(start)
 		for i := range Members() {
 			_ = unix.Sendto(o.fd, four[i][guiseOf(n)], 0, to) // not sent is not answered: it shows
 			if n%Look6 == 0 {
 				_ = unix.Sendto(o.fd, six[i][guiseOf(n)], 0, to)
 			}
 		}
+		o.asked(Now() - start)
 	}
+}
+
+// asked notes how long the newest look took to ask.
+func (o *Observer) asked(took time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.samples[len(o.samples)-1].Took = took
 }
 
 // frames builds all frames that will be sent, by member and guise.

@@ -75,6 +75,7 @@ func MeasureOutage(asks []Ask, from, to time.Duration) Outage {
 // Sample is one look of the observer: it asked every member's interface for the service address at once.
 type Sample struct {
 	At       time.Duration // moment of asking, see Now
+	Took     time.Duration // from asking the first member until the last was asked
 	Holders  Holders       // who answered for the IPv4 address
 	Known6   bool          // the IPv6 address was asked for too
 	Holders6 Holders
@@ -117,15 +118,22 @@ func (h Holders) String() string {
 func (h Holders) both() bool { return h&(h-1) != 0 }
 
 // TwoHolders is how long, in a span of time, more than one member answered for the service address: each look at which both answered
-// counts until the next look. A look asks for IPv4, every Look6-th for IPv6 too; that one counts for the looks without.
+// counts until the next look. A look asks for IPv4, every Look6-th for IPv6 too; that one counts for the looks without. A look in the
+// middle of which the observer was held up (it took longer than LookInterval) may have asked one member before and the other after a
+// change: it counts only beside another look at which both answered.
 func TwoHolders(samples []Sample, from, to time.Duration) time.Duration {
-	var sum time.Duration
-	var six bool
+	both := make([]bool, len(samples))
+	six := false
 	for i, s := range samples {
 		if s.Known6 {
 			six = s.Holders6.both()
 		}
-		if s.At < from || s.At > to || !s.Holders.both() && !six {
+		both[i] = six || s.Holders.both()
+	}
+	var sum time.Duration
+	for i, s := range samples {
+		beside := i > 0 && both[i-1] || i+1 < len(both) && both[i+1]
+		if s.At < from || s.At > to || !both[i] || s.Took > LookInterval && !beside {
 			continue
 		}
 		next := to

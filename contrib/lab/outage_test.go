@@ -89,6 +89,13 @@ func samplesOf(looks string) []Sample {
 	return samples
 }
 
+// heldUp is samplesOf, with one look that took long.
+func heldUp(looks string, which int) []Sample {
+	samples := samplesOf(looks)
+	samples[which].Took = 5 * ms
+	return samples
+}
+
 func TestTwoHolders(t *testing.T) {
 	six := samplesOf("aaaaaaaaaaaa")
 	for _, i := range []int{0, 4, 8} {
@@ -109,6 +116,8 @@ func TestTwoHolders(t *testing.T) {
 		{"outside the span", samplesOf("22aaaaaa22"), 2, 7, 0},
 		{"the last look counts until the end of the span", samplesOf("aaaaaaaaa2"), 0, 12, 3 * ms},
 		{"a look counts until the next, however late that is", stalled, 0, 32, 30 * ms},
+		{"asked before and after a change", heldUp("aaa2bbb", 3), 0, 6, 0},
+		{"asked late, but the next look shows it too", heldUp("aaa22bb", 3), 0, 6, 2 * ms},
 		{"for IPv6 only, seen at every fourth look", six, 0, 11, 4 * ms},
 	}
 	for _, test := range tests {

@@ -72,9 +72,10 @@ func cell(results []Result) string {
 		if f, err := FaultByName(r.Fault); err == nil {
 			expect = f.Expect
 		}
-		if r.During.Open {
+		switch {
+		case r.During.Open:
 			open++ // and the gap that began in the fault ends in the healing
-		} else {
+		case r.Healing.Lost > 0: // else the client itself stumbled
 			healing = append(healing, r.Healing.Longest)
 		}
 		if r.Moved() {

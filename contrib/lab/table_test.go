@@ -28,7 +28,7 @@ func TestCell(t *testing.T) {
 			"**10.0 / 20 / 30 ms**<br>lost ≤ 15<br>two holders 0 ms"},
 		{"seconds", []Result{run("host-dead", 3210*ms)}, "**3.21 s / 3.21 s / 3.21 s**<br>lost ≤ 1605<br>two holders 0 ms"},
 		{"two holders, and an outage after healing", []Result{run("sidecar-killed", 4*ms, func(r *Result) {
-			r.Both, r.Healing.Longest = 2500*ms, 36*time.Second
+			r.Both, r.Healing.Longest, r.Healing.Lost = 2500*ms, 36*time.Second, 18000
 		})}, "**4.0 / 4.0 / 4.0 ms**<br>lost ≤ 2<br>two holders 2.50 s<br>after healing ≤ 36.00 s"},
 		{"no recovery", []Result{run("sip-one-way", 10*time.Second, stays, func(r *Result) { r.During.Open, r.Healing.Longest = true, 11*time.Second })},
 			"**10.00 s / 10.00 s / 10.00 s**<br>lost ≤ 5000<br>two holders 0 ms<br>no recovery before healing in 1 of 1"},
