@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -18,16 +19,32 @@ import (
 // controlVar hands the control folder down to the program inside, where the user has another number.
 const controlVar = "UNDERSTUDY_LAB_CONTROL"
 
-// controlDir is where a lab that is up can be spoken to: a folder of the user's own.
-func controlDir() (string, error) {
-	if dir := os.Getenv(controlVar); dir != "" {
-		return dir, nil
-	}
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("understudy-lab-control-%d", os.Geteuid()))
+// errNoLab reports that there is nothing to speak to.
+var errNoLab = errors.New("no lab is up (lab up starts one)")
+
+// makeControlDir makes the folder in which a lab that comes up can be spoken to.
+func makeControlDir() (string, error) {
+	dir := controlPath()
 	if err := os.Mkdir(dir, 0o700); err != nil && !os.IsExist(err) {
 		return "", fmt.Errorf("make the control folder: %w", err)
 	}
+	return controlDir()
+}
+
+func controlPath() string {
+	if dir := os.Getenv(controlVar); dir != "" {
+		return dir
+	}
+	return filepath.Join(os.TempDir(), fmt.Sprintf("understudy-lab-control-%d", os.Geteuid()))
+}
+
+// controlDir finds that folder. It must be the user's own.
+func controlDir() (string, error) {
+	dir := controlPath()
 	info, err := os.Lstat(dir)
+	if os.IsNotExist(err) {
+		return "", errNoLab
+	}
 	if err != nil {
 		return "", fmt.Errorf("look at the control folder: %w", err)
 	}
@@ -59,7 +76,7 @@ func call(ctx context.Context, out io.Writer, verb string, args url.Values) erro
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	resp, err := client.Do(req)
 	if err != nil {
-		return fmt.Errorf("no lab is up (lab up starts one): %w", err)
+		return fmt.Errorf("%w: %w", errNoLab, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {

@@ -35,7 +35,7 @@ func upCmd() *cobra.Command {
 			if !o.foreground {
 				return o.detach(cmd)
 			}
-			dir, err := controlDir()
+			dir, err := makeControlDir()
 			if err != nil {
 				return err
 			}
@@ -57,7 +57,7 @@ func upCmd() *cobra.Command {
 
 // detach starts this command again in a session of its own and waits until the lab that it runs is healthy.
 func (o *upOptions) detach(cmd *cobra.Command) error {
-	dir, err := controlDir()
+	dir, err := makeControlDir()
 	if err != nil {
 		return err
 	}
