@@ -43,7 +43,7 @@ type keepalived struct {
 
 // KeepalivedPublished is keepalived as the published guides to pairs of Kamailio servers have it.
 func KeepalivedPublished() Supervisor {
-	return &keepalived{name: "keepalived published", template: keepalivedPublished, horizon: 6 * time.Second}
+	return &keepalived{name: "keepalived published", template: keepalivedPublished, horizon: 5 * time.Second}
 }
 
 // KeepalivedTuned is keepalived tuned as well as it can be; its configuration says how.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -12,7 +13,7 @@ const (
 	// quiet is how long the service has to answer everything before the fault is taken for over.
 	quiet = 400 * time.Millisecond
 	// outageLimit is how long the service may be away before the fault is healed all the same.
-	outageLimit = 10 * time.Second
+	outageLimit = 8 * time.Second
 	// HealthLimit bounds how long the pair may take to become healthy, before a fault and after it was healed.
 	HealthLimit = time.Minute
 )
@@ -40,7 +41,12 @@ type Result struct {
 	Unhealthy string `json:"unhealthy,omitempty"`
 }
 
-// Moved reports whether the role moved while the fault lasted.
+// strayed reports whether anybody but the primary answered while the fault lasted.
+func (r Result) strayed() bool {
+	return slices.ContainsFunc(r.During.Servers, func(s string) bool { return s != r.Primary })
+}
+
+// Moved reports whether another member served when the fault was healed.
 func (r Result) Moved() bool {
 	n := len(r.During.Servers)
 	return n > 0 && r.During.Servers[n-1] != r.Primary
@@ -54,7 +60,11 @@ func (l *Lab) Measure(ctx context.Context, f Fault) (Result, error) {
 		return r, ErrNoSupervisor
 	}
 	r.Supervisor = l.sup.Name()
-	if err := l.waitHealthy(ctx); err != nil {
+	err := l.Healthy(ctx) // as it is after the run before
+	if err != nil {
+		err = l.waitHealthy(ctx)
+	}
+	if err != nil {
 		r.Unhealthy = "before the fault: " + err.Error()
 		return r, errors.Join(ctx.Err(), l.Heal())
 	}

@@ -57,7 +57,11 @@ func (l *Lab) Run(host string, args ...string) ([]byte, error) {
 	var out strings.Builder
 	cmd.Dir, cmd.Stdout, cmd.Stderr = l.dir, &out, &out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	err := l.at(host).Do(cmd.Start)
+	h := l.at(host)
+	if h == nil {
+		return nil, fmt.Errorf("no host %q (one of a, b, w, c, switch)", host)
+	}
+	err := h.Do(cmd.Start)
 	if err == nil {
 		err = cmd.Wait()
 	}

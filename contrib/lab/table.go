@@ -58,7 +58,7 @@ func (c Column) of(fault string) []Result {
 // cell is what a fault cost, over all runs.
 func cell(results []Result) string {
 	var outages, healing, both []time.Duration
-	var lost, open, moved, unhealthy, lostForGood, unanswered int
+	var lost, open, moved, strayed, unhealthy, lostForGood, unanswered int
 	expect := Either
 	for _, r := range results {
 		if r.Unhealthy != "" {
@@ -81,6 +81,9 @@ func cell(results []Result) string {
 		if r.Moved() {
 			moved++
 		}
+		if r.strayed() {
+			strayed++
+		}
 		if r.Load != nil {
 			lostForGood += r.Load.Lost
 			unanswered += r.Load.Retransmitted
@@ -100,7 +103,7 @@ func cell(results []Result) string {
 	note(worst > hiccup, "after healing ≤ %s", brief(worst))
 	note(open > 0, "no recovery before healing in %d of %d", open, n)
 	note(expect == Moves && moved < n && open < n, "role moved in %d of %d", moved, n)
-	note(expect == Stays && moved > 0, "role moved in %d of %d", moved, n)
+	note(expect == Stays && strayed > 0, "role moved in %d of %d", strayed, n)
 	note(results[0].Load != nil, "with retransmission: %d sent again, %d lost for good", unanswered, lostForGood)
 	note(unhealthy > 0, "not healthy in %d of %d", unhealthy, len(results))
 	return strings.Join(parts, "<br>")

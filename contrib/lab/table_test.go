@@ -19,6 +19,7 @@ func run(fault string, outage time.Duration, change ...func(*Result)) Result {
 
 func TestCell(t *testing.T) {
 	stays := func(r *Result) { r.During.Servers = []string{"a"} }
+	back := func(r *Result) { r.During.Servers = []string{"a", "b", "a"} }
 	tests := []struct {
 		name    string
 		results []Result
@@ -32,8 +33,8 @@ func TestCell(t *testing.T) {
 		})}, "**4.0 / 4.0 / 4.0 ms**<br>lost ≤ 2<br>two holders 2.50 s<br>after healing ≤ 36.00 s"},
 		{"no recovery", []Result{run("sip-one-way", 10*time.Second, stays, func(r *Result) { r.During.Open, r.Healing.Longest = true, 11*time.Second })},
 			"**10.00 s / 10.00 s / 10.00 s**<br>lost ≤ 5000<br>two holders 0 ms<br>no recovery before healing in 1 of 1"},
-		{"moves where it should stay", []Result{run("partition", 4*ms), run("partition", 2*ms, stays)},
-			"**2.0 / 4.0 / 4.0 ms**<br>lost ≤ 2<br>two holders 0 ms<br>role moved in 1 of 2"},
+		{"moves where it should stay", []Result{run("partition", 4*ms), run("partition", 2*ms, stays), run("partition", 2*ms, back)},
+			"**2.0 / 2.0 / 4.0 ms**<br>lost ≤ 2<br>two holders 0 ms<br>role moved in 2 of 3"},
 		{"stays where it should move", []Result{run("sidecar-frozen", 2*ms, stays)},
 			"**2.0 / 2.0 / 2.0 ms**<br>lost ≤ 1<br>two holders 0 ms<br>role moved in 0 of 1"},
 		{"load", []Result{run("switchover-loaded", 6*ms, func(r *Result) { r.Load = &LoadResult{Sent: 900, Retransmitted: 5} })},
