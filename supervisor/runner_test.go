@@ -1,0 +1,204 @@
+package supervisor
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// pair is three runners on a perfect network and a log that commits at once, in virtual time.
+type pair struct {
+	t     *testing.T
+	start time.Time
+
+	mu     sync.Mutex
+	record Record
+	seats  map[NodeID]*seat
+}
+
+// seat is one node's place at the table: its runner, its address and whether it is cut off.
+type seat struct {
+	p      *pair
+	id     NodeID
+	runner *Runner
+	stop   context.CancelFunc
+	cut    bool
+	hold   Hold
+	became []State
+}
+
+func (p *pair) now() Now { return Now{Mono: time.Since(p.start), Wall: time.Now()} }
+
+func (s *seat) reach(id NodeID) *seat {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	to := s.p.seats[id]
+	if s.cut || to == nil || to.cut {
+		return nil
+	}
+	return to
+}
+
+func (s *seat) Send(to NodeID, m Message) {
+	if peer := s.reach(to); peer != nil {
+		time.AfterFunc(100*time.Microsecond, func() { peer.runner.Post(Received{From: s.id, Message: m}) })
+	}
+}
+
+func (s *seat) Report(r Report) {
+	for _, id := range []NodeID{"a", "b", "w"} {
+		if peer := s.reach(id); peer != nil && id != s.id {
+			time.AfterFunc(100*time.Microsecond, func() { peer.runner.Post(Reported{Report: r}) })
+		}
+	}
+}
+
+func (s *seat) Propose(e Entry) {
+	p := s.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	next, err := p.record.Apply(e)
+	if s.cut || err != nil {
+		return // nobody answers; the core asks again
+	}
+	p.record = next
+	for _, peer := range p.seats {
+		if !peer.cut {
+			time.AfterFunc(2*time.Millisecond, func() { peer.runner.Post(Applied{Record: next, Synced: true}) })
+		}
+	}
+}
+
+func (s *seat) Campaign()       {}
+func (s *seat) Transfer(NodeID) {}
+func (s *seat) Alert(Alert)     {}
+
+func (s *seat) Set(h Hold) {
+	s.p.mu.Lock()
+	s.hold = h
+	s.p.mu.Unlock()
+	if !h.Held {
+		time.AfterFunc(time.Microsecond, func() {
+			s.runner.Post(AddressIs{AddressReport{Epoch: h.Epoch, Serial: h.Serial}})
+		})
+	}
+}
+
+func (s *seat) Became(b Became) {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	s.became = append(s.became, b.To)
+}
+
+// holders are the nodes whose address is up at this moment.
+func (p *pair) holders() []NodeID {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var ids []NodeID
+	for id, s := range p.seats {
+		if s.hold.Held && p.now().Mono < s.hold.Until {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func newPair(t *testing.T) *pair {
+	p := &pair{t: t, start: time.Now(), seats: map[NodeID]*seat{}}
+	timing, err := PresetDefault.Timing()
+	if err != nil {
+		t.Fatal(err)
+	}
+	nodes := []Node{{ID: "a"}, {ID: "b"}, {ID: "w", Witness: true}}
+	for _, n := range nodes {
+		s := &seat{p: p, id: n.ID}
+		s.runner = NewRunner(Options{Self: n.ID, Nodes: nodes, Timing: timing, Budget: Budget{3, time.Hour}, Fence: FenceNftables},
+			Ports{Clock: p.now, Wire: s, Log: s, Address: s, Audience: s})
+		p.seats[n.ID] = s
+	}
+	var running sync.WaitGroup
+	for _, s := range p.seats {
+		ctx, stop := context.WithCancel(t.Context())
+		s.stop = stop
+		running.Go(func() {
+			if err := s.runner.Run(ctx); err != nil {
+				t.Errorf("Run: got %v, want nil", err)
+			}
+		})
+		s.runner.Post(Applied{Synced: true})
+		s.runner.Post(Led{Leader: "w"})
+		if s.id != "w" {
+			s.runner.Post(Sensed{Server: View{Class: ClassServing}})
+		}
+	}
+	t.Cleanup(func() {
+		for _, s := range p.seats {
+			s.stop()
+		}
+		running.Wait()
+	})
+	return p
+}
+
+func (p *pair) wantHolder(want NodeID) {
+	p.t.Helper()
+	if got := p.holders(); len(got) != 1 || got[0] != want {
+		p.t.Fatalf("holders: got %v, want [%s]", got, want)
+	}
+}
+
+// A pair chooses its first primary; when that is cut off, the other takes over after the lease and not before.
+func TestRunner_takeover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t)
+		time.Sleep(5 * time.Second)
+		p.wantHolder("a")
+
+		p.mu.Lock()
+		p.seats["a"].cut = true
+		p.mu.Unlock()
+		cut := time.Now()
+		for len(p.holders()) > 0 && p.holders()[0] == "a" || len(p.holders()) == 0 {
+			if got := p.holders(); len(got) > 1 {
+				t.Fatalf("holders: got %v, want at most one", got)
+			}
+			time.Sleep(time.Millisecond)
+			if time.Since(cut) > time.Second {
+				t.Fatal("nobody took over within a second")
+			}
+		}
+		p.wantHolder("b")
+		if got, limit := time.Since(cut), 160*time.Millisecond; got > limit {
+			t.Errorf("take-over: got %v, want at most %v", got, limit)
+		}
+	})
+}
+
+// Leave hands the role over before it returns.
+func TestRunner_leave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t)
+		time.Sleep(5 * time.Second)
+		p.wantHolder("a")
+		if err := p.seats["a"].runner.Leave(t.Context()); err != nil {
+			t.Fatalf("Leave: got %v, want nil", err)
+		}
+		time.Sleep(50 * time.Millisecond)
+		p.wantHolder("b")
+	})
+}
+
+// Run drops the address when it is told to end without a hand-over.
+func TestRunner_endDropsAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t)
+		time.Sleep(5 * time.Second)
+		p.seats["a"].stop()
+		synctest.Wait()
+		if got := p.holders(); len(got) != 0 {
+			t.Errorf("holders: got %v, want none", got)
+		}
+	})
+}
