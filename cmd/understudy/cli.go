@@ -42,7 +42,7 @@ func newApp(stdout, stderr io.Writer) *app {
 		stdout: stdout, stderr: stderr, hostname: os.Hostname, zone: time.Local, configDefault: defaultConfigPath, daemon: runNode,
 		verbs: []func(*app) *cobra.Command{
 			checkCommand, statusCommand, historyCommand, switchoverCommand, pauseCommand, resumeCommand, pkiCommand,
-			versionCommand, manCommand,
+			demoCommand, versionCommand, manCommand,
 		},
 	}
 }

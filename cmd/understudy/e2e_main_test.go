@@ -51,7 +51,7 @@ func sharedLab(t *testing.T) (*lab.Lab, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shared.lab, shared.program = l, filepath.Join(l.Dir(), "understudy")
+	shared.lab, shared.program = l, filepath.Join(l.Dir(), "understudy-program") // not the name of a folder of the lab
 	cmd := exec.Command("go", "build", "-o", shared.program, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
