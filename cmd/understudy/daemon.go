@@ -74,7 +74,7 @@ func (d *daemon) Switchover(ctx context.Context, o status.SwitchoverOrder) (stat
 		return status.SwitchoverResult{}, look
 	}
 	if err == nil {
-		err = d.n.store.Propose(ctx, entry)
+		err = d.propose(ctx, entry)
 	}
 	if err != nil {
 		return status.SwitchoverResult{}, refusal(err)
@@ -102,14 +102,35 @@ func (d *daemon) serves(id supervisor.NodeID, epoch supervisor.Epoch) (yes bool)
 	return yes
 }
 
+// While nobody leads Raft, an order is asked for again and again for as long as an election may take.
+const (
+	electionPatience = 2 * time.Second
+	askAgain         = 20 * time.Millisecond
+)
+
+// propose commits what an operator ordered. Nothing is asked for twice: only what was certainly not proposed is.
+func (d *daemon) propose(ctx context.Context, entry supervisor.Entry) error {
+	for began := time.Now(); ; {
+		err := d.n.store.Propose(ctx, entry)
+		if !errors.Is(err, raftstore.ErrNoLeader) || time.Since(began) > electionPatience {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(askAgain):
+		}
+	}
+}
+
 // Pause suspends automatic switchovers on the whole pair.
 func (d *daemon) Pause(ctx context.Context, p supervisor.Pause) error {
-	return refusal(d.n.store.Propose(ctx, supervisor.Entry{Pause: &supervisor.PauseEntry{At: time.Now(), Pause: p}}))
+	return refusal(d.propose(ctx, supervisor.Entry{Pause: &supervisor.PauseEntry{At: time.Now(), Pause: p}}))
 }
 
 // Resume ends a pause.
 func (d *daemon) Resume(ctx context.Context, _ string) error {
-	return refusal(d.n.store.Propose(ctx, supervisor.Entry{Resume: true}))
+	return refusal(d.propose(ctx, supervisor.Entry{Resume: true}))
 }
 
 // refusal gives an error the HTTP status and the hint that its reader needs.

@@ -106,6 +106,22 @@ func TestAPI_switchover(t *testing.T) {
 	}
 }
 
+// An election under way is waited for, not reported as a refusal.
+func TestAPI_switchoverWaitsForLeader(t *testing.T) {
+	daemon := newFake()
+	daemon.in.Leader = ""
+	client, _ := serve(t, daemon, nil)
+	elected := time.AfterFunc(50*time.Millisecond, func() {
+		daemon.mu.Lock()
+		defer daemon.mu.Unlock()
+		daemon.in.Leader = "edge-b"
+	})
+	defer elected.Stop()
+	if _, err := client.Switchover(t.Context(), SwitchoverRequest{}); err != nil || len(daemon.orders) != 1 {
+		t.Errorf("%v, orders %+v", err, daemon.orders)
+	}
+}
+
 // A pause has an end by the daemon's clock; a resume without a pause says so and harms nothing.
 func TestAPI_pauseAndResume(t *testing.T) {
 	daemon := newFake()

@@ -37,6 +37,7 @@ func situations() map[string]Input {
 		}
 	})
 	add("witness silent", func(in *Input) { change(*in, "wit-1", func(h *Heard) { h.Age = 754 * time.Second }) })
+	add("witness just started", func(in *Input) { change(*in, "wit-1", func(h *Heard) { h.State = supervisor.Starting }) })
 	add("backup never heard", func(in *Input) { delete(in.Reports, "edge-b") })
 	add("primary dead, not yet replaced", func(in *Input) {
 		in.Self = "edge-b"

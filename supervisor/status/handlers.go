@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/understudy-sip/understudy/supervisor"
 	"go.uber.org/zap"
@@ -68,7 +69,9 @@ func (s *Server) postSwitchover(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, err)
 		return
 	}
-	before := s.daemon.Snapshot()
+	ctx, cancel := context.WithTimeout(r.Context(), s.order)
+	defer cancel()
+	before := s.withLeader(ctx)
 	to, plan, refusal := PlanSwitchover(before, request.To)
 	if refusal != nil {
 		s.refuse(w, refusal)
@@ -79,8 +82,6 @@ func (s *Server) postSwitchover(w http.ResponseWriter, r *http.Request) {
 		s.answer(w, http.StatusOK, response)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), s.order)
-	defer cancel()
 	result, err := s.daemon.Switchover(ctx, SwitchoverOrder{To: to, Reason: request.Reason, By: asker(r.Context(), request.By)})
 	if err != nil {
 		s.refuse(w, err)
@@ -88,6 +89,29 @@ func (s *Server) postSwitchover(w http.ResponseWriter, r *http.Request) {
 	}
 	response.Epoch, response.TookMS = result.Epoch, millis(result.Took)
 	s.answer(w, http.StatusOK, response)
+}
+
+// An election takes a moment, and one follows every switchover: an order waits for it rather than be refused.
+const (
+	leaderPatience = 2 * time.Second
+	leaderLook     = 20 * time.Millisecond
+)
+
+// withLeader is the status once a Raft leader is known, or after a while without one.
+func (s *Server) withLeader(ctx context.Context) Snapshot {
+	ctx, cancel := context.WithTimeout(ctx, leaderPatience)
+	defer cancel()
+	for {
+		now := s.daemon.Snapshot()
+		if now.RaftLeader != "" || now.Quorum.Lost() {
+			return now
+		}
+		select {
+		case <-ctx.Done():
+			return now
+		case <-time.After(leaderLook):
+		}
+	}
 }
 
 func (s *Server) postPause(w http.ResponseWriter, r *http.Request) {

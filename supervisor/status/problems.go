@@ -84,11 +84,14 @@ func nobodyBut(s Snapshot) string {
 	return "only " + strings.Join(heard, ", ")
 }
 
-// votersProblems: who is silent, and what that costs.
+// votersProblems: who is silent or has no vote yet, and what that costs.
 func votersProblems(s Snapshot) []string {
 	var out []string
 	for _, n := range s.Nodes {
 		if n.Heard {
+			if n.Witness && n.State == supervisor.Starting {
+				out = append(out, fmt.Sprintf("%s has only just started and does not vote yet%s.", n.Name, costOfSilence(n, s)))
+			}
 			continue
 		}
 		silence := "has not been heard since " + string(s.Node) + " started"
