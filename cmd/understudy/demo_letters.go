@@ -56,8 +56,8 @@ func demoCell(s status.Snapshot) string {
 			return "SIP dead"
 		case n.Role == supervisor.RoleBackup && n.Ready:
 			return "backup"
-		case n.Role == supervisor.RoleBackup:
-			return "not ready"
+		case n.Role == supervisor.RoleBackup && len(n.Reasons) > 0:
+			return "no: " + string(n.Reasons[0])
 		default:
 			return string(n.State)
 		}
