@@ -38,10 +38,10 @@ func (c *Core) orphaned() bool {
 	return closedHere(c) && c.vote.silent(c.now.Mono, 3*c.opt.Timing.Suspect) && c.state != Claiming && c.state != Serving
 }
 
-// adopt gives an orphaned role to whoever can serve, the other member first.
+// adopt gives an orphaned role to whoever can serve, the other member first. In a pause it can only go back to its own primary.
 func (c *Core) adopt() {
 	for _, n := range c.members() {
-		if n != c.record.Primary && c.candidate(n) {
+		if n != c.record.Primary && c.candidate(n) && !paused(c) {
 			c.propose(n, TriggerReleased, fmt.Sprintf("%s gave the role up or fell silent", c.record.Primary))
 			return
 		}
@@ -56,7 +56,7 @@ func (c *Core) adopt() {
 func (c *Core) judgePath() {
 	now, t, p := c.now.Mono, c.opt.Timing, c.record.Primary
 	settled := 2 * t.VantageSilence
-	if now-c.epochAt < settled || c.record.PausedAt(c.now.Wall) || c.record.BudgetLeft(c.opt.Budget, c.now.Wall) == 0 {
+	if now-c.epochAt < settled || paused(c) || c.record.BudgetLeft(c.opt.Budget, c.now.Wall) == 0 {
 		return
 	}
 	if p == c.opt.Self {

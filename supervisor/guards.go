@@ -58,8 +58,11 @@ func fit(c *Core) bool {
 	return !c.self.Witness && canVote(c) && !c.leaving && len(c.sensed.Reasons) == 0 && c.sensed.Server.Class == ClassServing
 }
 
+// paused: automatic switchovers are suspended, as far as this node's wall clock tells.
+func paused(c *Core) bool { return c.record.PausedAt(c.now.Wall) }
+
 // mayTake: this node can serve and automatic switchovers are not paused.
-func mayTake(c *Core) bool { return fit(c) && !c.record.PausedAt(c.now.Wall) }
+func mayTake(c *Core) bool { return fit(c) && !paused(c) }
 
 // addressGone: the effector has said that the address is down, or whatever holds it has been fenced with the lease's end.
 func addressGone(c *Core) bool {
@@ -72,7 +75,7 @@ func mustYield(c *Core) bool {
 		return true
 	}
 	t := c.trigger()
-	if t == "" || !otherFit(c) || c.record.PausedAt(c.now.Wall) {
+	if t == "" || !otherFit(c) || paused(c) {
 		return false
 	}
 	return !t.Judged() || c.record.BudgetLeft(c.opt.Budget, c.now.Wall) > 0

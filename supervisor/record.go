@@ -26,7 +26,7 @@ const (
 // Judged reports whether the budget applies.
 func (t Trigger) Judged() bool { return t == TriggerPath || t == TriggerAddress }
 
-// Automatic reports whether a pause holds it back.
+// Automatic reports whether a pause holds it back. A pause holds the role where it is: it never keeps a primary from being chosen again.
 func (t Trigger) Automatic() bool {
 	return t != TriggerOperator && t != TriggerLeave && t != TriggerFirst
 }
@@ -122,7 +122,7 @@ func (r Record) applyRole(e RoleEntry) (Record, error) {
 	if at.Before(r.Since) { // the proposer's wall clock lags or was set back: history stays in order
 		at = r.Since
 	}
-	if e.Trigger.Automatic() && r.PausedAt(at) {
+	if e.Trigger.Automatic() && e.To != r.Primary && r.PausedAt(at) {
 		return r, fmt.Errorf("%w until %s (%s)", ErrPaused, r.Paused.Until.Format(time.RFC3339), r.Paused.Reason)
 	}
 	if e.Trigger.Judged() && r.BudgetLeft(e.Budget, at) == 0 {
@@ -142,7 +142,7 @@ func (r Record) applyRole(e RoleEntry) (Record, error) {
 func (r Record) PausedAt(at time.Time) bool { return at.Before(r.Paused.Until) }
 
 // BudgetLeft is how many judged switchovers the record still allows at a moment. Every automatic switchover counts, the judged are
-// limited: a takeover from a dead host is never refused, but uses the budget up.
+// limited: a takeover from a dead host is never refused, but uses the budget up. A primary that is chosen again has not switched.
 func (r Record) BudgetLeft(b Budget, at time.Time) int {
 	left := b.Count
 	for i := len(r.History) - 1; i >= 0 && left > 0; i-- {
@@ -150,7 +150,7 @@ func (r Record) BudgetLeft(b Budget, at time.Time) int {
 		if at.Sub(h.At) >= b.Per {
 			break
 		}
-		if h.Trigger.Automatic() {
+		if h.Trigger.Automatic() && h.From != h.To {
 			left--
 		}
 	}
