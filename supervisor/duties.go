@@ -85,8 +85,11 @@ func (c *Core) renew() {
 func (c *Core) earliest() time.Duration {
 	own := c.now.Mono + c.vote.rest(c.now.Mono, c.opt.Self)
 	var first time.Duration = -never
-	for _, n := range c.others { // with three voters one other is enough: the first to be free
-		first = min(first, c.lease.waits[n.ID])
+	for _, until := range c.lease.waits { // with three voters one other is enough: the first to be free of those that answer
+		first = min(first, until)
+	}
+	if len(c.lease.waits) == 0 {
+		first = 0
 	}
 	return max(own, first)
 }
@@ -108,7 +111,7 @@ func (c *Core) askClose() {
 func (c *Core) claim() {
 	now, t := c.now.Mono, c.opt.Timing
 	if (c.leader == "" || c.leader == c.record.Primary && !freedHere(c) && !c.isPrimary()) && now >= c.nextCampaign {
-		c.nextCampaign = now + t.RaftHeartbeat/2
+		c.nextCampaign = now + max(5*t.Renew, 100*time.Millisecond)
 		c.do(Campaign{})
 	}
 	trigger, why := TriggerSilent, fmt.Sprintf("%s was silent for %v", c.record.Primary, t.Suspect)
@@ -145,6 +148,9 @@ func (c *Core) handOver() {
 		t := c.trigger()
 		if t == "" {
 			t = TriggerReleased
+		}
+		if t.Automatic() && paused(c) {
+			return // the pause came after this node had given up: the role can only come back here
 		}
 		c.propose(other, t, fmt.Sprintf("%s: %s", c.opt.Self, ownReasons(c)))
 	}

@@ -14,7 +14,7 @@ type lease struct {
 	acked    map[NodeID]time.Duration
 	until    time.Duration            // zero: never had one
 	answered time.Duration            // when any voter last answered for this epoch
-	waits    map[NodeID]time.Duration // until when a voter's promise to another epoch stands, as far as it told
+	waits    map[NodeID]time.Duration // until when a voter's promise to another node stands, of those that told
 	barred   bool                     // a voter will never again answer this epoch
 	barredAt time.Duration
 	given    Epoch         // this node gave this epoch up: it never renews it again

@@ -39,9 +39,11 @@ func (c *Core) onRenew(from NodeID, m Message) {
 	if !c.synced || !c.named(from, m.Epoch) && m.Epoch >= c.record.Epoch {
 		return
 	}
-	length := min(m.Wait, c.opt.Timing.Promise(MaxGuard))
 	c.newest = max(c.newest, m.Epoch)
-	if !v.promise(now, from, m.Epoch, c.record.Epoch, length) {
+	if m.Wait > c.opt.Timing.Promise(MaxGuard) {
+		return // a promise that a restart could forget: only a node with other timers asks for it
+	}
+	if !v.promise(now, from, m.Epoch, c.record.Epoch, m.Wait) {
 		c.send(from, Message{Kind: KindNack, Epoch: v.oldest(c.record.Epoch), Seq: m.Seq, Wait: v.rest(now, from)})
 		return
 	}
@@ -92,7 +94,7 @@ func (c *Core) onRelease(from NodeID, m Message) {
 	c.vote.release(c.now.Mono, m.Epoch)
 	c.freed = max(c.freed, m.Epoch)
 	if c.lease.epoch > m.Epoch {
-		delete(c.lease.waits, from)
+		c.lease.waits[from] = 0   // it has no promise to itself any more
 		c.lease.next = c.now.Mono // a claimant waits for this very moment
 	}
 }
@@ -110,12 +112,11 @@ func (c *Core) onAnswer(from NodeID, m Message) {
 		return
 	}
 	l.answer(now, from, m.Seq, m.Kind == KindAck, c.quorum()-1, c.opt.Timing.Lease)
-	delete(l.waits, from)
-	if m.Wait > 0 {
-		l.waits[from] = now + m.Wait
-	}
-	if c.state == Standing && m.Kind != KindAck {
-		l.next = min(l.next, max(now, c.earliest()))
+	l.waits[from] = now + m.Wait
+	// The next renewal need not wait for its turn. Only the newest question's answers hasten it, and only if it can be a renewal:
+	// else every probe would be answered by two and cause two more.
+	if c.state == Standing && m.Kind != KindAck && m.Seq == l.seq && fit(c) && !closedHere(c) {
+		l.next = min(l.next, now+max(m.Wait, c.vote.rest(now, c.opt.Self)))
 	}
 	c.level()
 }
