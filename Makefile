@@ -1,6 +1,6 @@
 GO     ?= go
 RUNS   ?= 10
-REPORT ?= bench.json
+REPORT ?= bin/bench.json
 SIM    ?=
 FUZZ   ?= 10s
 
