@@ -8,11 +8,10 @@ import (
 
 // watch is what the invariants remember.
 type watch struct {
-	lie      bool // nobody reaches the service address
-	leasedTo [nodeCount]supervisor.Epoch
-	opened   supervisor.Epoch // newest epoch for which a gate was opened
-	primary  []supervisor.NodeID
-	wasOpen  [nodeCount]bool
+	lie     int              // 1+index of the member whose service address nobody else reaches
+	opened  supervisor.Epoch // newest epoch for which a gate was opened
+	primary []supervisor.NodeID
+	wasOpen [nodeCount]bool
 
 	closedAt, openedAt time.Duration // last moments
 	closings           int           // of gates
@@ -54,6 +53,16 @@ func (w *world) check() {
 	}
 	if gates > 1 && w.policy == supervisor.Demote {
 		w.fail("two nodes hold the address at one moment")
+	}
+}
+
+// asked counts renewals and probes: nothing may make a node ask much more often than every Renew.
+func (w *world) asked(n *node) {
+	if w.now-n.askedAt > w.timing.Renew {
+		n.askedAt, n.asked = w.now, 0
+	}
+	if n.asked++; n.asked > 40 {
+		w.fail("%s floods the others: %d renewals and probes within %v", ids[n.i], n.asked, w.timing.Renew)
 	}
 }
 

@@ -90,7 +90,7 @@ var faultKinds = []faultKind{
 	{"server-hung", 2, true, server(supervisor.ClassDead, supervisor.ReasonServerHung), healthy},
 	{"server-draining", 1, true, server(supervisor.ClassDraining, supervisor.ReasonServerDrain), healthy},
 	{"nic", 3, true, server(supervisor.ClassDead, supervisor.ReasonNIC), healthy},
-	{"path-dead", 2, false, func(w *world, _, _ int) { w.watch.lie = true }, func(w *world, _, _ int) { w.watch.lie = false }},
+	{"path-dead", 2, true, func(w *world, x, _ int) { w.watch.lie = 1 + x }, func(w *world, _, _ int) { w.watch.lie = 0 }},
 	{"effector-slow", 3, true, onNode(func(n *node) { n.address.slow = true }), onNode(func(n *node) { n.address.slow = false })},
 	{"effector-failing", 2, true, onNode(func(n *node) { n.address.failing = true }), onNode(func(n *node) { n.address.failing = false })},
 	{"slow-disk", 2, false, func(w *world, _, _ int) { w.raft.slowDisk = true }, func(w *world, _, _ int) { w.raft.slowDisk = false }},
@@ -170,7 +170,7 @@ func (w *world) schedule() {
 // heal ends every fault and starts what is down.
 func (w *world) heal() {
 	w.note(-1, "HEAL")
-	w.quiet, w.raft.slowDisk, w.watch.lie = true, false, false
+	w.quiet, w.raft.slowDisk, w.watch.lie = true, false, 0
 	for i, n := range w.nodes {
 		for j := range w.nodes {
 			l := &w.net.links[i][j]

@@ -34,6 +34,7 @@ func main() {
 	preset := flag.String("preset", "", "only this `preset`")
 	replay := flag.Uint64("replay", 0, "print the whole trace of this `seed`")
 	verbose := flag.Bool("v", false, "print the faults by kind and the scenarios")
+	phases := flag.Int("phases", 8, "moments of a renewal's period at which each scenario begins")
 	skip := flag.Bool("storms-only", false, "leave the scenarios out")
 	flag.Parse()
 	if *preset != "" {
@@ -45,7 +46,7 @@ func main() {
 		}
 		return
 	}
-	ok := *skip || runScenarios(os.Stdout, opt.presets, *verbose)
+	ok := *skip || runScenarios(os.Stdout, opt.presets, *phases, *verbose)
 	if !ok || !storms(os.Stdout, opt, *verbose) {
 		os.Exit(1)
 	}

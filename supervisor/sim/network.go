@@ -59,6 +59,9 @@ func (w *world) delay(i, j int) time.Duration {
 // send carries a lease message from i to j.
 func (w *world) send(i, j int, m supervisor.Message) {
 	w.note(i, "-> %s %s epoch %d seq %d wait %v", ids[j], m.Kind, m.Epoch, m.Seq, m.Wait)
+	if m.Kind == supervisor.KindRenew || m.Kind == supervisor.KindProbe {
+		w.asked(w.nodes[i])
+	}
 	if w.streams[i][j].keyed != [2]int{w.nodes[i].run, w.nodes[j].run} {
 		return // no session between these two runs yet
 	}

@@ -31,6 +31,8 @@ type node struct {
 	reasons []supervisor.Reason
 	started time.Duration
 	report  *supervisor.Report
+	askedAt time.Duration // start of a window of one renewal's length, and the questions sent in it
+	asked   int
 
 	stored, applied, mustReach int // lengths of the Raft log: on disk, applied, committed when it started
 	fetching                   bool

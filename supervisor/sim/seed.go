@@ -41,7 +41,7 @@ func storm(seed uint64, preset supervisor.Preset, faults time.Duration, tr *trac
 			w.fail("panic: %v", r)
 		}
 	}()
-	faults = faults * w.unit / (150 * time.Millisecond)
+	faults = time.Duration(float64(faults) * float64(w.unit) / 150e6)
 	w.plan(faults)
 	w.schedule()
 	w.run(faults)

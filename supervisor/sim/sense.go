@@ -66,7 +66,7 @@ func (w *world) service(n *node) supervisor.Class {
 		return supervisor.ClassUnknown
 	}
 	for j, m := range w.nodes[:nodeW] {
-		if m.gateOpen() && w.open(n.i, j) && (j == n.i || !w.watch.lie) {
+		if m.gateOpen() && w.open(n.i, j) && (j == n.i || w.watch.lie != 1+j) {
 			return m.server
 		}
 	}

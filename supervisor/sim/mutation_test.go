@@ -1,0 +1,140 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// mutant is a mistake in the core that the simulation must notice.
+type mutant struct {
+	name, file, old, new string
+	args                 string // what to run; empty: seeds of the default preset, then the scenarios
+}
+
+const (
+	onlyScenarios = "-seeds 0 -preset default -phases 3"
+	defaultMutant = "-seeds 400 -preset default -storms-only"
+)
+
+var mutants = []mutant{
+	{name: "lease counted from the answer", file: "lease.go", old: "l.until = max(l.until, at+length)", new: "l.until = max(l.until, now+length+at-at)"},
+	{name: "promise forgotten at restart", file: "core.go", old: "c.vote.free = now.Mono + opt.Timing.Promise(MaxGuard)", new: "c.vote.free = now.Mono"},
+	{name: "restarted voter waits for the lease only, not for the fence", file: "core.go",
+		old: "c.vote.free = now.Mono + opt.Timing.Promise(MaxGuard)", new: "c.vote.free = now.Mono + opt.Timing.Lease/4"},
+	{name: "a standing promise is ignored", file: "voter.go", old: "v.rest(now, holder) > 0 ||", new: "false ||"},
+	{name: "own promise is ignored", file: "duties.go",
+		old: "c.vote.promise(now, c.opt.Self, l.epoch, c.record.Epoch, length)", new: "(c.vote.promise(now, c.opt.Self, l.epoch, c.record.Epoch, length) || true)"},
+	{name: "an older epoch is promised after a newer", file: "voter.go", old: "e < v.oldest(recorded) ||", new: ""},
+	{name: "a node that is not synced votes", file: "receive.go",
+		old: "if !c.synced || !c.named(from, m.Epoch) && m.Epoch >= c.record.Epoch {\n\t\treturn\n\t}\n\tc.newest", new: "if !c.named(from, m.Epoch) && m.Epoch >= c.record.Epoch {\n\t\treturn\n\t}\n\tc.newest"},
+	{name: "a node leaves Starting before it is synced", file: "guards.go", old: "return c.synced && c.now.Mono >= c.vote.free", new: "return c.now.Mono >= c.vote.free"},
+	{name: "released before the address is down", file: "duties.go", old: "|| !c.down() {", new: "{"},
+	{name: "an old confirmation counts as the newest", file: "core.go", old: "c.downAt >= c.hold.Serial", new: "c.downAt > 0"},
+	{name: "hold not dropped at the lease's end", file: "table.go",
+		old: "all(currentMine, not(mustYield), not(leaseRuns), demotes), to: Standing", new: "all(currentMine, not(mustYield), not(leaseRuns), demotes, barred, vacant), to: Standing", args: onlyScenarios},
+	{name: "hold asked for longer than the lease", file: "core.go", old: "want.Held, want.Until = true, c.lease.until", new: "want.Held, want.Until = true, c.lease.until+c.opt.Timing.Renew"},
+	{name: "promise without the drift term", file: "timing.go", old: "float64(t.Lease)*(1+t.Drift)/(1-t.Drift)", new: "float64(t.Lease)"},
+	{name: "promise for half the lease", file: "voter.go", old: "v.until = max(v.until, now+length)", new: "v.until = max(v.until, now+length/2)"},
+	{name: "an older renewal shortens the promise's holder", file: "voter.go", old: "if v.holder == holder {", new: "if v.holder != \"\" {"},
+	{name: "epoch reused", file: "record.go", old: "if e.Epoch != r.Epoch+1 {", new: "if e.Epoch < r.Epoch {"},
+	{name: "record goes back", file: "core.go", old: "return // a restarted store replays its log", new: "c.record = ev.Record"},
+	{name: "budget ignored", file: "record.go", old: "r.BudgetLeft(e.Budget, at) == 0 {", new: "r.BudgetLeft(e.Budget, at) < 0 {"},
+	{name: "pause ignored", file: "record.go", old: "e.To != r.Primary && r.PausedAt(at) {", new: "e.To != r.Primary && false {"},
+	{name: "renewals although deaf", file: "lease.go", old: "return now-l.answered <= 3*t.Renew", new: "return true", args: onlyScenarios},
+	{name: "closes although it hears the primary", file: "receive.go", old: "m.Epoch != v.closed && !v.silent(now, t.Suspect)", new: "false", args: onlyScenarios},
+	{name: "late loop not voided", file: "core.go", old: "c.vote.heard = max(c.vote.heard, now.Mono)", new: "_ = late", args: onlyScenarios},
+	{name: "probe storm", file: "receive.go", old: " && m.Seq == l.seq && fit(c) && !closedHere(c) {", new: " {"},
+	{name: "gives the role up in a pause", file: "table.go", old: "all(namesMe, not(fit), otherFit, not(paused)), to: Yielding", new: "all(namesMe, not(fit), otherFit), to: Yielding", args: onlyScenarios},
+	{name: "a probe counts as a renewal", file: "receive.go", old: "c.newest = max(c.newest, m.Epoch) // committed", new: "v.listen(c.now.Mono, c.opt.Timing.Suspect) // committed", args: onlyScenarios},
+	{name: "no close of one's own epoch", file: "duties.go", old: "\tc.vote.close(c.lease.given)\n", new: ""},
+	{name: "no election by the challenger", file: "duties.go", old: "c.do(Campaign{})", new: "", args: onlyScenarios},
+	{name: "release ignored", file: "voter.go", old: "v.until = min(v.until, now)", new: "v.until += 0", args: onlyScenarios},
+}
+
+// TestMutants proves that the simulation would have noticed each of these mistakes: a check that nothing can fail checks nothing.
+func TestMutants(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the simulation once for every mutant")
+	}
+	dir := t.TempDir()
+	slots := make(chan struct{}, 2)
+	var wg sync.WaitGroup
+	for i, m := range mutants {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			killer, err := hunt(filepath.Join(dir, fmt.Sprint(i)), m)
+			if err != nil {
+				t.Errorf("%s: %v", m.name, err)
+				return
+			}
+			t.Logf("%-55s %s", m.name, killer)
+		})
+	}
+	wg.Wait()
+}
+
+var violation = regexp.MustCompile(`(?m)^VIOLATION: .*(\nreplay with: .*)?`)
+
+// hunt builds the simulation with the mutant and runs it until it reports a violation.
+func hunt(dir string, m mutant) (killer string, err error) {
+	bin, err := build(dir, m)
+	if err != nil {
+		return "", err
+	}
+	args := m.args
+	if args == "" {
+		args = defaultMutant
+	}
+	out, err := exec.Command(bin, append(strings.Fields(args), "-limit", "20s", "-workers", "1")...).CombinedOutput()
+	if v := violation.Find(out); v != nil {
+		return strings.ReplaceAll(string(v), "\n", "; "), nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("run: %w: %s", err, out)
+	}
+	return "", fmt.Errorf("nobody noticed: %s", out)
+}
+
+// build compiles the simulation with one core file replaced.
+func build(dir string, m mutant) (string, error) {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return "", err
+	}
+	file, err := filepath.Abs(filepath.Join("..", m.file))
+	if err != nil {
+		return "", err
+	}
+	src, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	if n := strings.Count(string(src), m.old); n != 1 {
+		return "", fmt.Errorf("%q occurs %d times in %s", m.old, n, m.file)
+	}
+	bad := filepath.Join(dir, m.file)
+	if err := os.WriteFile(bad, []byte(strings.Replace(string(src), m.old, m.new, 1)), 0o644); err != nil {
+		return "", err
+	}
+	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {file: bad}})
+	if err != nil {
+		return "", err
+	}
+	list := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(list, overlay, 0o644); err != nil {
+		return "", err
+	}
+	bin := filepath.Join(dir, "sim")
+	out, err := exec.Command("go", "build", "-overlay", list, "-o", bin, ".").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build: %w: %s", err, out)
+	}
+	return bin, nil
+}
