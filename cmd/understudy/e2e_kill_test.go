@@ -33,7 +33,7 @@ func TestKill_eachNode(t *testing.T) {
 		p.healthy()
 		o := p.outage(at)
 		t.Logf("%s killed, %s was primary: served by %v, outage %v", n, primary, o.Servers, o.Longest)
-		if o.Open || o.Longest > generous {
+		if away(o) {
 			t.Errorf("the service was away for %v", o.Longest)
 		}
 		if n != primary && (len(o.Servers) != 1 || o.Servers[0] != primary) {
@@ -104,7 +104,7 @@ func TestFreeze(t *testing.T) {
 			p.healthy()
 			o := p.outage(at)
 			t.Logf("%s was primary, then %v; outage %v, %d of %d lost", primary, o.Servers, o.Longest, o.Lost, o.Asked)
-			if o.Open || o.Longest > generous {
+			if away(o) {
 				t.Errorf("the service was away for %v", o.Longest)
 			}
 			if c.who != "primary" && len(o.Servers) != 1 {

@@ -48,7 +48,7 @@ func TestStop(t *testing.T) {
 			switch {
 			case n != primary:
 				p.stayed(at, primary)
-			case o.Open || o.Longest > time.Second || o.Servers[len(o.Servers)-1] != lab.Peer(primary):
+			case away(o) || o.Longest > time.Second || o.Servers[len(o.Servers)-1] != lab.Peer(primary):
 				t.Errorf("the role was not handed over: %+v", o)
 			}
 			for _, other := range allNodes() {
