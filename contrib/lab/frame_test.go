@@ -68,12 +68,15 @@ func TestObserver_credit(t *testing.T) {
 	for i := range 40 {
 		o.remember(time.Duration(i) * ms)
 	}
-	o.credit(claim{to: guiseOf(37)}, holderOf(1))
+	o.credit(claim{to: guiseOf(37)}, holderOf(1), 40*ms)
 	for i, s := range o.samples {
 		if got, want := s.Holders != 0, i == 37; got != want {
 			t.Errorf("look %d credited: %t, want %t", i, got, want)
 		}
+		if got, want := s.Took, 3*ms; i == 37 && got != want {
+			t.Errorf("the look took %v, want %v", got, want)
+		}
 	}
 	fresh := &Observer{}
-	fresh.credit(claim{from: net.HardwareAddr{}, to: 3}, holderOf(0)) // an answer before any look: nothing to credit
+	fresh.credit(claim{from: net.HardwareAddr{}, to: 3}, holderOf(0), 0) // an answer before any look: nothing to credit
 }

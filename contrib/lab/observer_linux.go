@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -74,6 +75,7 @@ func openPacketSocket(link int) (int, error) {
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 100_000}),
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 1<<20),
 		unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1),
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1),
 		unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
 			&unix.SockFprog{Len: uint16(len(toGuise)), Filter: &toGuise[0]}),
 		unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_ALL), Ifindex: link}),
@@ -113,7 +115,8 @@ func (o *Observer) look() {
 func (o *Observer) asked(took time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.samples[len(o.samples)-1].Took = took
+	s := &o.samples[len(o.samples)-1]
+	s.Took = max(s.Took, took)
 }
 
 // frames builds all frames that will be sent, by member and guise.
@@ -144,9 +147,9 @@ func (o *Observer) remember(at time.Duration) uint64 {
 
 // note writes down who answers.
 func (o *Observer) note() {
-	buf := make([]byte, 256)
+	buf, oob := make([]byte, 256), make([]byte, 128)
 	for !o.stop.Load() {
-		n, _, err := unix.Recvfrom(o.fd, buf, 0)
+		n, oobn, _, _, err := unix.Recvmsg(o.fd, buf, oob, 0)
 		if err != nil {
 			continue // nothing for a moment
 		}
@@ -154,16 +157,36 @@ func (o *Observer) note() {
 		if !ok {
 			continue
 		}
+		at := arrival(oob[:oobn], Now())
 		for i, m := range Members() {
 			if bytes.Equal(legOf(m, SIP).mac(), c.from) {
-				o.credit(c, holderOf(i))
+				o.credit(c, holderOf(i), at)
 			}
 		}
 	}
 }
 
+// arrival is when the kernel received a packet; now, if it doesn't say. It tells by the wall clock, which is set against Now at once: in the
+// time since, no clock steps.
+func arrival(oob []byte, now time.Duration) time.Duration {
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return now
+	}
+	for _, m := range messages {
+		if m.Header.Level != unix.SOL_SOCKET || m.Header.Type != unix.SO_TIMESTAMPNS || len(m.Data) < int(unsafe.Sizeof(unix.Timespec{})) {
+			continue
+		}
+		at := *(*unix.Timespec)(unsafe.Pointer(&m.Data[0]))
+		if ago := time.Since(time.Unix(at.Sec, at.Nsec)); ago > 0 {
+			return now - ago
+		}
+	}
+	return now
+}
+
 // credit adds a member to the newest look that was made in the guise which it answered.
-func (o *Observer) credit(c claim, who Holders) {
+func (o *Observer) credit(c claim, who Holders, at time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.looks == 0 {
@@ -174,6 +197,7 @@ func (o *Observer) credit(c claim, who Holders) {
 		return
 	}
 	s := &o.samples[len(o.samples)-1-int(back)]
+	s.Took = max(s.Took, at-s.At)
 	if c.six {
 		s.Holders6 |= who
 	} else {

@@ -75,7 +75,7 @@ func MeasureOutage(asks []Ask, from, to time.Duration) Outage {
 // Sample is one look of the observer: it asked every member's interface for the service address at once.
 type Sample struct {
 	At       time.Duration // moment of asking, see Now
-	Took     time.Duration // from asking the first member until the last was asked
+	Took     time.Duration // until the last member was asked and the last answer was there
 	Holders  Holders       // who answered for the IPv4 address
 	Known6   bool          // the IPv6 address was asked for too
 	Holders6 Holders
@@ -118,22 +118,26 @@ func (h Holders) String() string {
 func (h Holders) both() bool { return h&(h-1) != 0 }
 
 // TwoHolders is how long, in a span of time, more than one member answered for the service address: each look at which both answered
-// counts until the next look. A look asks for IPv4, every Look6-th for IPv6 too; that one counts for the looks without. A look in the
-// middle of which the observer was held up (it took longer than LookInterval) may have asked one member before and the other after a
-// change: it counts only beside another look at which both answered.
+// counts until the next look. A look asks for IPv4, every Look6-th for IPv6 too; that one counts for the looks without. A look that took
+// longer than LookInterval, on a machine that is too busy, may have reached one member before and the other after a change: it counts
+// only beside another look at which both answered.
 func TwoHolders(samples []Sample, from, to time.Duration) time.Duration {
-	both := make([]bool, len(samples))
-	six := false
+	var looks6 []Sample
+	for _, s := range samples {
+		if s.Known6 {
+			looks6 = append(looks6, s)
+		}
+	}
+	four := proven(samples, func(s Sample) bool { return s.Holders.both() })
+	six := proven(looks6, func(s Sample) bool { return s.Holders6.both() })
+	var sum time.Duration
+	seen6 := 0 // looks for IPv6 so far
 	for i, s := range samples {
 		if s.Known6 {
-			six = s.Holders6.both()
+			seen6++
 		}
-		both[i] = six || s.Holders.both()
-	}
-	var sum time.Duration
-	for i, s := range samples {
-		beside := i > 0 && both[i-1] || i+1 < len(both) && both[i+1]
-		if s.At < from || s.At > to || !both[i] || s.Took > LookInterval && !beside {
+		both := four[i] || seen6 > 0 && six[seen6-1]
+		if s.At < from || s.At > to || !both {
 			continue
 		}
 		next := to
@@ -143,6 +147,16 @@ func TwoHolders(samples []Sample, from, to time.Duration) time.Duration {
 		sum += next - s.At
 	}
 	return sum
+}
+
+// proven tells for each look whether it shows that both held an address at one moment.
+func proven(looks []Sample, both func(Sample) bool) []bool {
+	shows := make([]bool, len(looks))
+	for i, s := range looks {
+		beside := i > 0 && both(looks[i-1]) || i+1 < len(looks) && both(looks[i+1])
+		shows[i] = both(s) && (s.Took <= LookInterval || beside)
+	}
+	return shows
 }
 
 // Stall is the longest time between two looks in a span: what the observer could have missed.

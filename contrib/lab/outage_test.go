@@ -102,6 +102,8 @@ func TestTwoHolders(t *testing.T) {
 		six[i].Known6, six[i].Holders6 = true, holderOf(0)
 	}
 	six[4].Holders6 |= holderOf(1)
+	late6 := slices.Clone(six)
+	late6[4].Took = 5 * ms
 	stalled := samplesOf("aa22")
 	stalled[3].At = 30 * ms
 	tests := []struct {
@@ -119,6 +121,7 @@ func TestTwoHolders(t *testing.T) {
 		{"asked before and after a change", heldUp("aaa2bbb", 3), 0, 6, 0},
 		{"asked late, but the next look shows it too", heldUp("aaa22bb", 3), 0, 6, 2 * ms},
 		{"for IPv6 only, seen at every fourth look", six, 0, 11, 4 * ms},
+		{"for IPv6 only, and asked before and after a change", late6, 0, 11, 0},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
