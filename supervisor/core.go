@@ -46,16 +46,17 @@ type Core struct {
 	vote    voter
 	lease   lease
 
-	sensed    Sensed
-	leaving   bool
-	peers     map[NodeID]*peer
-	closers   map[NodeID]Epoch // voters that have closed an epoch for us
-	hold      Hold             // last one asked for
-	downAt    uint64           // serial of the newest Hold for which the effector said that the address is down
-	freed     Epoch            // the primary of this epoch said that it holds nothing any more
-	newest    Epoch            // newest epoch that a named primary has spoken for
-	heldUntil time.Duration    // latest end ever asked for: afterwards the kernel or the effector has closed the address
-	farewell  int              // how often the release of given is still repeated
+	sensed             Sensed
+	leaving            bool
+	peers              map[NodeID]*peer
+	closers            map[NodeID]Epoch // voters that have closed an epoch for us
+	hold               Hold             // last one asked for
+	downAt             uint64           // serial of the newest Hold for which the effector said that the address is down
+	freed              Epoch            // the primary of this epoch said that it holds nothing any more
+	freedFor, givenFor Trigger          // why that primary, or this node, gave its epoch up
+	newest             Epoch            // newest epoch that a named primary has spoken for
+	heldUntil          time.Duration    // latest end ever asked for: afterwards the kernel or the effector has closed the address
+	farewell           int              // how often the release of given is still repeated
 
 	nextClose, nextFarewell, nextPropose, nextReport time.Duration
 	nextCampaign, nextTransfer                       time.Duration

@@ -39,6 +39,10 @@ func (c *Core) yield() {
 	}
 	c.vote.close(c.lease.given)
 	c.nextFarewell, c.nextPropose, c.farewell = c.now.Mono, c.now.Mono, 3
+	c.givenFor = TriggerReleased
+	if t := c.trigger(); t != "" && c.isPrimary() {
+		c.givenFor = t
+	}
 }
 
 // duties is what a state does besides waiting: each has its own moment.
@@ -119,7 +123,7 @@ func (c *Core) claim() {
 	case c.isPrimary():
 		why = "its epoch was closed and nobody took the next"
 	case freedHere(c):
-		trigger, why = TriggerReleased, fmt.Sprintf("%s gave the role up", c.record.Primary)
+		trigger, why = c.freedFor, fmt.Sprintf("%s gave the role up", c.record.Primary)
 		if p := c.peers[c.record.Primary]; p != nil && c.fresh(p) && len(p.report.Reasons) > 0 {
 			why += fmt.Sprint(": ", p.report.Reasons)
 		}
@@ -145,10 +149,7 @@ func (c *Core) handOver() {
 		return // the record has moved already
 	}
 	if other := c.otherMember(); c.memberFit(other) {
-		t := c.trigger()
-		if t == "" {
-			t = TriggerReleased
-		}
+		t := c.givenFor
 		if t.Automatic() && paused(c) {
 			return // the pause came after this node had given up: the role can only come back here
 		}
@@ -165,7 +166,7 @@ func (c *Core) sayFarewell() {
 	c.nextFarewell = c.now.Mono + c.opt.Timing.Renew/2
 	c.vote.release(c.now.Mono, c.lease.given)
 	for _, n := range c.others {
-		c.send(n.ID, Message{Kind: KindRelease, Epoch: c.lease.given})
+		c.send(n.ID, Message{Kind: KindRelease, Epoch: c.lease.given, Seq: c.givenFor.number()})
 	}
 	if c.state != Yielding {
 		c.farewell--

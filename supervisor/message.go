@@ -36,7 +36,7 @@ func (k Kind) String() string {
 type Message struct {
 	Kind  Kind
 	Epoch Epoch
-	Seq   uint64        // of the RENEW or PROBE, repeated in its answer
+	Seq   uint64        // of the RENEW or PROBE, repeated in its answer; RELEASE: why, as a number
 	Wait  time.Duration // NACK, PROBE-ACK, CLOSED: rest of a standing promise on the voter's clock; RENEW: length of the promise asked for
 }
 

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -22,6 +23,18 @@ const (
 	TriggerLeave    Trigger = "leave"          // the primary's sidecar was stopped by its operator
 	TriggerOperator Trigger = "operator"       // somebody asked
 )
+
+// triggers numbers those that a RELEASE can carry in its Seq. The order is the wire format: it only grows.
+var triggers = [...]Trigger{TriggerReleased, TriggerServer, TriggerNIC, TriggerAddress, TriggerLeave}
+
+func (t Trigger) number() uint64 { return uint64(max(0, slices.Index(triggers[:], t))) }
+
+func triggerOf(n uint64) Trigger {
+	if n < uint64(len(triggers)) {
+		return triggers[n]
+	}
+	return TriggerReleased
+}
 
 // Judged reports whether the budget applies.
 func (t Trigger) Judged() bool { return t == TriggerPath || t == TriggerAddress }

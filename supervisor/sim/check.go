@@ -106,7 +106,7 @@ func (w *world) committed(before, after supervisor.Record, e supervisor.Entry) {
 	if auto(r.Trigger) && r.To != before.Primary && at.Before(before.Paused.Until) {
 		w.fail("%s moved the role in a pause", r.Trigger)
 	}
-	judged := r.Trigger == supervisor.TriggerPath || r.Trigger == supervisor.TriggerNIC || r.Trigger == supervisor.TriggerAddress
+	judged := r.Trigger == supervisor.TriggerPath || r.Trigger == supervisor.TriggerAddress // a dead interface is no judgement
 	spent := 0
 	for _, h := range before.History {
 		if auto(h.Trigger) && h.From != h.To && at.Sub(h.At) < w.budget.Per {
