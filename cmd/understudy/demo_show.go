@@ -28,6 +28,9 @@ var demoActs = []demoAct{
 // demoCalm is how long people see that all is well, before and after something happens.
 const demoCalm = 3 * demoRow
 
+// demoStumble is how long the service may be away while nothing is wrong: a busy machine stumbles.
+const demoStumble = time.Second
+
 // demoResult is what an act cost.
 type demoResult struct {
 	act      demoAct
@@ -150,7 +153,7 @@ func (s *demoShow) perform(ctx context.Context, number int, act demoAct) (demoRe
 	switch now := s.lab.Primary(); {
 	case r.both > 0:
 		return r, fmt.Errorf("both members held the address for %s", inMillis(r.both))
-	case after.Longest > lab.AnswerLimit:
+	case after.Longest > demoStumble:
 		return r, fmt.Errorf("mending it cost the client %s", inMillis(after.Longest))
 	case now != r.to:
 		return r, fmt.Errorf("the role moved from %s to %s without a reason", r.to, now)
