@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -15,9 +16,9 @@ import (
 
 // ledger holds every node to one history: whatever any node ever reported for an epoch is what every other reports for it.
 type ledger struct {
-	mu    sync.Mutex
 	t     *testing.T
-	lines map[supervisor.Epoch]string
+	mu    sync.Mutex
+	lines map[supervisor.Epoch]string // by epoch: the reason, which is different for each proposal
 	acked map[supervisor.Epoch]string
 }
 
@@ -35,94 +36,119 @@ func (l *ledger) seen(id nodeID, r supervisor.Record) {
 	}
 }
 
+// chaos is a pair to which bad things happen.
+type chaos struct {
+	*testPair
+	ledger
+	random *rand.Rand
+	down   map[nodeID]bool
+}
+
+var chaosNodes = []nodeID{"a", "b", "w"}
+
+func (c *chaos) begin(id nodeID) {
+	c.start(id, func(o *Options) {
+		o.Timing.RaftHeartbeat, o.Timing.RaftTransport = 60*time.Millisecond, 100*time.Millisecond
+		o.OnRecord = func(r supervisor.Record, _ bool) { c.seen(id, r) }
+	})
+	delete(c.down, id)
+}
+
+func (c *chaos) allReady() bool {
+	for _, id := range chaosNodes {
+		if c.down[id] || c.live[id].Status().Phase != "ready" || !c.live[id].Status().Synced {
+			return false
+		}
+	}
+	return true
+}
+
+// lose ends a node and harms its state folder, if no other node lacks state already.
+func (c *chaos) lose(id nodeID, harm func(string) error) {
+	if !c.allReady() {
+		return
+	}
+	c.live[id].stop()
+	if err := harm(c.state(id)); err != nil {
+		c.ledger.t.Fatal(err)
+	}
+	c.begin(id)
+}
+
+func (c *chaos) step(number int) {
+	id := chaosNodes[c.random.IntN(3)]
+	n := c.live[id]
+	switch k := c.random.IntN(10); {
+	case c.down[id]:
+		c.begin(id)
+	case k == 0:
+		n.stop()
+		c.down[id] = true
+	case k == 1:
+		c.lose(id, os.RemoveAll)
+	case k == 2:
+		c.lose(id, func(dir string) error { return os.Truncate(filepath.Join(dir, diskFile), 9000) })
+	case k == 3:
+		n.Campaign()
+	case k == 4:
+		for _, peer := range n.net.peers {
+			peer.closeSession()
+		}
+	case k == 5:
+		_ = n.Transfer(context.Background(), chaosNodes[c.random.IntN(3)])
+	default:
+		c.propose(n, number)
+	}
+}
+
+func (c *chaos) propose(n *testNode, number int) {
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	epoch := n.record().Epoch + 1
+	entry := roleEntry(epoch, n.id)
+	entry.Role.Reason = fmt.Sprintf("step %d", number)
+	err := n.Propose(ctx, entry)
+	if err == nil {
+		c.mu.Lock()
+		c.acked[epoch] = entry.Role.Reason
+		c.mu.Unlock()
+	} else if !errors.Is(err, supervisor.ErrStaleEpoch) {
+		time.Sleep(time.Duration(c.random.IntN(100)) * time.Millisecond)
+	}
+}
+
 // Through restarts, lost folders, damaged stores and cut streams no node ever sees another history, and nothing acknowledged is
 // forgotten. One node at a time loses its state: two are beyond what three nodes survive.
 func TestChaos(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 1))
-	p := newTestPair(t)
-	l := &ledger{t: t, lines: map[supervisor.Epoch]string{}, acked: map[supervisor.Epoch]string{}}
-	start := func(id nodeID) {
-		p.start(id, func(o *Options) {
-			o.Timing.RaftHeartbeat, o.Timing.RaftTransport = 60*time.Millisecond, 100*time.Millisecond
-			o.OnRecord = func(r supervisor.Record, _ bool) { l.seen(id, r) }
-		})
+	c := &chaos{
+		testPair: newTestPair(t), random: rand.New(rand.NewPCG(seed, 1)), down: map[nodeID]bool{},
+		ledger: ledger{t: t, lines: map[supervisor.Epoch]string{}, acked: map[supervisor.Epoch]string{}},
 	}
-	ids := []nodeID{"a", "b", "w"}
-	for _, id := range ids {
-		start(id)
+	for _, id := range chaosNodes {
+		c.begin(id)
 	}
-	p.synced(p.live["a"], p.live["b"], p.live["w"])
-	down := map[nodeID]bool{}
-	allReady := func() bool {
-		for _, id := range ids {
-			if down[id] || p.live[id].Status().Phase != "ready" || !p.live[id].Status().Synced {
-				return false
-			}
-		}
-		return true
+	c.synced(c.live["a"], c.live["b"], c.live["w"])
+	for number := range 150 {
+		c.step(number)
 	}
-	for step := range 150 {
-		id := ids[random.IntN(3)]
-		n := p.live[id]
-		switch k := random.IntN(10); {
-		case down[id]:
-			start(id)
-			delete(down, id)
-		case k == 0:
-			n.stop()
-			down[id] = true
-		case k == 1 && allReady():
-			n.stop()
-			if err := os.RemoveAll(p.state(id)); err != nil {
-				t.Fatal(err)
-			}
-			start(id)
-		case k == 2 && allReady():
-			n.stop()
-			if err := os.Truncate(p.state(id)+"/"+diskFile, 9000); err != nil {
-				t.Fatal(err)
-			}
-			start(id)
-		case k == 3:
-			n.Campaign()
-		case k == 4:
-			for _, peer := range n.net.peers {
-				peer.closeSession()
-			}
-		case k == 5:
-			_ = n.Transfer(context.Background(), ids[random.IntN(3)])
-		default:
-			ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
-			epoch := n.record().Epoch + 1
-			entry := roleEntry(epoch, id)
-			entry.Role.Reason = fmt.Sprintf("step %d", step)
-			if err := n.Propose(ctx, entry); err == nil {
-				l.mu.Lock()
-				l.acked[epoch] = entry.Role.Reason
-				l.mu.Unlock()
-			} else if !errors.Is(err, supervisor.ErrStaleEpoch) {
-				time.Sleep(time.Duration(random.IntN(100)) * time.Millisecond)
-			}
-			cancel()
+	for _, id := range chaosNodes {
+		if c.down[id] {
+			c.begin(id)
 		}
 	}
-	for id := range down {
-		start(id)
-	}
-	p.synced(p.live["a"], p.live["b"], p.live["w"])
-	p.advance(p.live["b"], p.live["a"], p.live["b"], p.live["w"])
-	history := p.live["a"].record().History
-	t.Logf("%d entries were acknowledged, %d committed", len(l.acked), len(history))
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for epoch, reason := range l.acked {
-		if got := l.lines[epoch]; got != reason {
+	c.synced(c.live["a"], c.live["b"], c.live["w"])
+	c.advance(c.live["b"], c.live["a"], c.live["b"], c.live["w"])
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t.Logf("%d entries were acknowledged, %d committed", len(c.acked), len(c.lines))
+	for epoch, reason := range c.acked {
+		if got := c.lines[epoch]; got != reason {
 			t.Errorf("epoch %d was acknowledged as %q and is %q", epoch, reason, got)
 		}
 	}
-	if len(l.acked) == 0 {
+	if len(c.acked) == 0 {
 		t.Error("the test does not test")
 	}
 }

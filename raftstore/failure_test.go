@@ -4,14 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -142,13 +141,16 @@ func TestFailure_hungDisk(t *testing.T) {
 
 // A really full file system doesn't stop a node: room was set aside. It is an error to start on one, with its name.
 func TestFailure_fullFileSystem(t *testing.T) {
+	if !inMountNamespace(t) {
+		return
+	}
 	p := newTestPair(t)
 	small := p.state("a")
 	if err := os.MkdirAll(small, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := unix.Mount("tmpfs", small, "tmpfs", 0, "size=3m"); err != nil {
-		t.Fatalf("a small file system is needed, as root or under 'unshare -Urm': %v", err)
+		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		if n := p.live["a"]; n != nil {
@@ -180,6 +182,31 @@ func TestFailure_fullFileSystem(t *testing.T) {
 	a = p.start("a")
 	p.synced(a)
 	p.agree(30, a)
+}
+
+// inMountNamespace runs the calling test again in a process with mounts of its own, and reports whether this is that process.
+func inMountNamespace(t *testing.T) bool {
+	t.Helper()
+	const marker = "RAFTSTORE_MOUNTS"
+	if os.Getenv(marker) != "" {
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+			t.Fatal(err)
+		}
+		return true
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), marker+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	if os.Getuid() != 0 {
+		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("in a mount namespace (needs root or unprivileged user namespaces): %v\n%s", err, out)
+	}
+	return false
 }
 
 // A damaged store is named, kept and brought up to date by the others; nothing that was committed is lost.
@@ -246,154 +273,6 @@ func TestFailure_allStoresDamaged(t *testing.T) {
 	}
 	for _, n := range nodes {
 		eventually(t, "it says so", func() bool { return strings.Contains(n.Status().Waiting, "no node has the record any more") })
-		if !n.says("waiting for the other nodes", "no node has the record") {
-			t.Error("the log doesn't say so")
-		}
-	}
-}
-
-// Somebody else's folder, a folder in use and a read-only one are refused with words.
-func TestFolder_refused(t *testing.T) {
-	p := newTestPair(t)
-	a := p.start("a")
-	_, err := p.try("a", func(o *Options) { o.Listen = freeAddr(t) })
-	if err == nil || !strings.Contains(err.Error(), "is in use by process") {
-		t.Errorf("in use: got %v", err)
-	}
-	a.stop()
-	rename := func(o *Options) {
-		p.withIdentity(t, o, must(NewCA("prod", time.Hour))(t), supervisor.Node{ID: "a"})
-		o.Cluster = "prod"
-	}
-	if _, err = p.try("a", rename); err == nil || !strings.Contains(err.Error(), `belongs to cluster "test"`) {
-		t.Errorf("other cluster: got %v", err)
-	}
-	if _, err = p.try("b", func(o *Options) { o.Dir = p.state("a") }); err == nil || !strings.Contains(err.Error(), `belongs to node "a"`) {
-		t.Errorf("other node: got %v", err)
-	}
-	others := func(o *Options) {
-		o.Nodes = append([]Node{}, p.nodes...)
-		o.Nodes[2].ID = "x"
-	}
-	if _, err = p.try("a", others); err == nil || !strings.Contains(err.Error(), "a machine that replaces another takes over its node name") {
-		t.Errorf("other nodes: got %v", err)
-	}
-	if info := must(os.Stat(p.state("a")))(t); info.Mode().Perm() != 0o700 {
-		t.Errorf("folder has mode %v", info.Mode())
-	}
-	for _, e := range must(os.ReadDir(p.state("a")))(t) {
-		if info := must(e.Info())(t); info.Mode().Perm() != 0o600 {
-			t.Errorf("%s has mode %v", e.Name(), info.Mode())
-		}
-	}
-	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err = p.try("a", func(o *Options) { o.Dir = filepath.Join(file, "state") }); !errors.Is(err, unix.ENOTDIR) {
-		t.Errorf("below a file: got %v", err)
-	}
-}
-
-// A folder without its node.json, or with a damaged one, is not trusted.
-func TestFolder_identityLost(t *testing.T) {
-	for name, damage := range map[string]func(string) error{
-		"missing":     os.Remove,
-		"cut off":     func(path string) error { return os.Truncate(path, 10) },
-		"of length 0": func(path string) error { return os.Truncate(path, 0) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			p := newTestPair(t)
-			a, b, w := p.startAll()
-			a.propose(t, roleEntry(1, "a"))
-			p.agree(1, a, b, w)
-			b.stop()
-			if err := damage(filepath.Join(p.state("b"), identityFile)); err != nil {
-				t.Fatal(err)
-			}
-			b = p.start("b")
-			p.synced(b)
-			p.agree(1, b)
-			if kept := must(filepath.Glob(filepath.Join(p.state("b"), diskFile+".corrupt-*")))(t); len(kept) != 1 {
-				t.Errorf("kept %v", kept)
-			}
-		})
-	}
-}
-
-// killedEnv makes the test binary a writer that is to be killed.
-const killedEnv = "RAFTSTORE_KILLED_WRITER"
-
-// TestMain runs the writer of TestDisk_killedAnywhere in the processes that it starts.
-func TestMain(m *testing.M) {
-	if path := os.Getenv(killedEnv); path != "" {
-		writeUntilKilled(path)
-	}
-	os.Exit(m.Run())
-}
-
-// writeUntilKilled appends entries and, before each, notes in a second file how many are durable.
-func writeUntilKilled(path string) {
-	d, err := openDisk(path)
-	if err != nil {
-		os.Stderr.WriteString(err.Error())
-		os.Exit(1)
-	}
-	note, err := os.OpenFile(path+".durable", os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		os.Exit(1)
-	}
-	t := &fatal{}
-	for i := d.lastIndex() + 1; ; i++ {
-		fill(t, d, i, i)
-		_ = d.SetUint64([]byte(keyTerm), i)
-		_, _ = note.Write([]byte{1})
-		if i%20 == 0 {
-			saveSnapshot(t, d, i-5, strings.Repeat("x", int(i%3000)))
-			_ = d.DeleteRange(1, i-10)
-		}
-	}
-}
-
-// fatal ends the writer.
-type fatal struct{ testing.TB }
-
-func (*fatal) Helper()      {}
-func (*fatal) Fatal(...any) { os.Exit(1) }
-
-// A process that is killed -9 at any moment leaves a store that opens with everything that was durable.
-func TestDisk_killedAnywhere(t *testing.T) {
-	path := filepath.Join(t.TempDir(), diskFile)
-	random := rand.New(rand.NewPCG(3, 4))
-	for range 25 {
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), killedEnv+"="+path)
-		cmd.Stderr = os.Stderr
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(20*time.Millisecond + time.Duration(random.IntN(40_000))*time.Microsecond)
-		if err := cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		_ = cmd.Wait()
-		d, err := openDisk(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		durable, _ := os.Stat(path + ".durable")
-		if durable != nil && (d.lastIndex() < uint64(durable.Size()) || d.lastIndex() > uint64(durable.Size())+1) {
-			t.Fatalf("last entry is %d, %d were durable", d.lastIndex(), durable.Size())
-		}
-		if durable != nil {
-			// a kill between an append and its note leaves one entry more than notes
-			if err := os.Truncate(path+".durable", int64(d.lastIndex())); err != nil {
-				t.Fatal(err)
-			}
-		}
-		d.close()
-	}
-	if info, err := os.Stat(path + ".durable"); err != nil || info.Size() < 25 {
-		t.Errorf("the writers wrote nothing: %v", err)
+		eventually(t, "the log says so", func() bool { return n.says("waiting for the other nodes", "no node has the record") })
 	}
 }

@@ -184,6 +184,7 @@ func TestLease_attacks(t *testing.T) {
 	p := newTestPair(t)
 	a, b, _ := p.startAll()
 	eventually(t, "a message arrives", func() bool { a.Send("b", testMessage); return b.Status().Lease.Received > 0 })
+	eventually(t, "all of them arrive", func() bool { return b.Status().Lease.Received == a.Status().Lease.Sent })
 	sender := a.net.peers["b"].lease
 	sender.mu.Lock()
 	packet := bytes.Clone(sender.packet)
@@ -217,6 +218,7 @@ func TestLease_survivesControlStream(t *testing.T) {
 	b.blockCallers(true)
 	a.net.peers["b"].closeSession()
 	eventually(t, "the stream is down", func() bool { return !a.Status().Peers["b"].Up && !b.Status().Peers["a"].Up })
+	eventually(t, "all of them arrive", func() bool { return b.Status().Lease.Received == a.Status().Lease.Sent })
 	for _, way := range []struct{ from, to *testNode }{{a, b}, {b, a}} {
 		before := way.to.Status().Lease.Received
 		for i := range uint64(100) {

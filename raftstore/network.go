@@ -29,8 +29,10 @@ type network struct {
 	report   atomic.Pointer[supervisor.Report]
 
 	// serve answers a peer's request. Set before run.
-	serve   func(ctx context.Context, from supervisor.NodeID, q request) answer
-	streams atomic.Pointer[raftStreams] // takes admitted Raft streams; nil while raft does not run
+	serve func(ctx context.Context, from supervisor.NodeID, q request) answer
+	// connected is told of each new control stream. Set before run.
+	connected func()
+	streams   atomic.Pointer[raftStreams] // takes admitted Raft streams; nil while raft does not run
 
 	mu    sync.Mutex
 	greet map[string]int // handshakes under way, by the caller's IP address

@@ -278,6 +278,7 @@ func (p *peer) begin(s *session) {
 	p.mu.Unlock()
 	p.net.log.Info("peer connected", zap.String("peer", string(p.node.ID)), zap.String("link", s.remote))
 	p.net.o.OnPeer(p.node.ID, true)
+	p.net.connected()
 }
 
 // finish makes the peer streamless. Whoever waits for s.done finds that everybody was told.

@@ -69,6 +69,11 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	s.net.serve = s.serve
+	s.net.connected = func() {
+		if e := s.engine.Load(); e != nil {
+			e.announce(e.raft.CommitIndex())
+		}
+	}
 	return s, nil
 }
 

@@ -19,7 +19,7 @@ type syncPoint struct {
 }
 
 const (
-	syncRetry = 50 * time.Millisecond
+	syncRetry = 20 * time.Millisecond
 	syncPoll  = 2 * time.Millisecond
 	syncTime  = 5 * time.Second
 )
@@ -47,7 +47,7 @@ func (e *engine) catchUp(ctx context.Context) {
 	e.s.state.setSynced()
 }
 
-// syncOnce asks whoever leads now for a sync point and waits until it is applied here.
+// syncOnce gets a sync point from whoever leads now and waits until it is applied here.
 func (e *engine) syncOnce(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, syncTime)
 	defer cancel()
@@ -55,24 +55,13 @@ func (e *engine) syncOnce(ctx context.Context) error {
 		_, err := e.syncPoint(ctx)
 		return err
 	}
-	term := e.raft.CurrentTerm()
-	s, err := e.s.leaderSession()
+	point, err := e.askPoint(ctx)
 	if err != nil {
 		return err
-	}
-	a, err := s.ask(ctx, request{Sync: true})
-	if err != nil {
-		return err
-	}
-	if err := a.err(); err != nil {
-		return err
-	}
-	if a.Sync == nil || a.Sync.Term < term {
-		return errors.New("the answer is from a former leader")
 	}
 	tick := time.NewTicker(syncPoll)
 	defer tick.Stop()
-	for e.raft.AppliedIndex() < a.Sync.Barrier || e.s.state.view.Load().index < a.Sync.Record {
+	for e.raft.AppliedIndex() < point.Barrier || e.s.state.view.Load().index < point.Record {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -80,6 +69,30 @@ func (e *engine) syncOnce(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// askPoint asks the others: raft may not have heard of its leader yet.
+func (e *engine) askPoint(ctx context.Context) (*syncPoint, error) {
+	term := e.raft.CurrentTerm()
+	err := ErrNoLeader
+	for _, id := range sortedIDs(e.s.net.peers) {
+		s := e.s.net.peers[id].session()
+		if s == nil {
+			continue
+		}
+		a, askErr := s.ask(ctx, request{Sync: true})
+		switch {
+		case askErr != nil:
+			err = askErr
+		case a.err() != nil:
+			err = a.err()
+		case a.Sync == nil || a.Sync.Term < term:
+			err = errors.New("the answer is from a former leader")
+		default:
+			return a.Sync, nil
+		}
+	}
+	return nil, err
 }
 
 // syncPoint gives the point for somebody who asked just now. The barrier is an entry of its own: once a majority has it, this node

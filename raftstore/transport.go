@@ -2,6 +2,7 @@ package raftstore
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ type transport struct {
 	*raft.NetworkTransport
 	streams *raftStreams
 	self    supervisor.NodeID
+	timeout time.Duration
 	peers   map[supervisor.NodeID]*peer
 	rpcs    chan raft.RPC
 	raft    atomic.Pointer[raft.Raft] // set once it runs
@@ -28,6 +30,7 @@ type transport struct {
 	closed    chan struct{}
 	closeOnce sync.Once
 	wg        sync.WaitGroup
+	telling   sync.Mutex
 	news      map[supervisor.NodeID]chan raft.AppendEntriesRequest // newest commit to tell
 }
 
@@ -42,12 +45,14 @@ var (
 
 const (
 	maxPool  = 3
-	waitPeer = time.Minute
+	retryMin = 10 * time.Millisecond
+	retryMax = 250 * time.Millisecond
+	retryEnd = time.Minute
 )
 
 func newTransport(n *network, timeout time.Duration, log hclog.Logger) *transport {
 	t := &transport{
-		streams: newRaftStreams(n), self: n.o.Self, peers: n.peers, rpcs: make(chan raft.RPC), closed: make(chan struct{}),
+		streams: newRaftStreams(n), self: n.o.Self, timeout: timeout, peers: n.peers, rpcs: make(chan raft.RPC), closed: make(chan struct{}),
 		news: map[supervisor.NodeID]chan raft.AppendEntriesRequest{},
 	}
 	t.NetworkTransport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
@@ -58,7 +63,7 @@ func newTransport(n *network, timeout time.Duration, log hclog.Logger) *transpor
 	for id := range n.peers {
 		news := make(chan raft.AppendEntriesRequest, 1)
 		t.news[id] = news
-		t.wg.Go(func() { t.tell(id, news) })
+		t.wg.Go(func() { t.sendNews(id, news) })
 	}
 	return t
 }
@@ -135,7 +140,20 @@ func (t *transport) RequestVote(id raft.ServerID, to raft.ServerAddress, q *raft
 	if err := t.mayVote(); err != nil {
 		return err
 	}
-	return t.NetworkTransport.RequestVote(id, to, q, r)
+	return t.ask(func() error { return t.NetworkTransport.RequestVote(id, to, q, r) })
+}
+
+// ask repeats a call that failed at once. The pool may hold streams to a process that has since been restarted, and raft asks each
+// voter only once: one stale stream would cost a whole election timeout.
+func (t *transport) ask(call func() error) error {
+	start, err := time.Now(), call()
+	for range maxPool {
+		if err == nil || time.Since(start) > t.timeout/2 {
+			break
+		}
+		err = call()
+	}
+	return err
 }
 
 // RequestPreVote implements raft.WithPreVote.
@@ -143,7 +161,7 @@ func (t *transport) RequestPreVote(id raft.ServerID, to raft.ServerAddress, q *r
 	if err := t.mayVote(); err != nil {
 		return err
 	}
-	return t.NetworkTransport.RequestPreVote(id, to, q, r)
+	return t.ask(func() error { return t.NetworkTransport.RequestPreVote(id, to, q, r) })
 }
 
 func (t *transport) mayVote() error {
@@ -156,18 +174,24 @@ func (t *transport) mayVote() error {
 	return nil
 }
 
-// AppendEntries implements raft.Transport. While a node is away, raft would wait longer after each failed attempt, up to 10 s, and be
-// that late when the node is back (hashicorp/raft#494); instead the failed attempt itself takes until then. Heartbeats fail at once.
+// AppendEntries implements raft.Transport. Raft would wait longer after each failed attempt, up to 10 s, and be that late when the node
+// is back (hashicorp/raft#494); so failures are dealt with here, up to a point. Heartbeats fail at once.
 func (t *transport) AppendEntries(id raft.ServerID, to raft.ServerAddress, q *raft.AppendEntriesRequest, r *raft.AppendEntriesResponse) error {
-	if t.muted.Load() {
-		return errMuted
-	}
-	err := t.NetworkTransport.AppendEntries(id, to, q, r)
 	heartbeat := q.PrevLogEntry == 0 && len(q.Entries) == 0 && q.LeaderCommitIndex == 0
-	if err != nil && !heartbeat {
-		t.await(supervisor.NodeID(id))
+	p := t.peers[supervisor.NodeID(id)]
+	for wait, end := retryMin, time.Now().Add(retryEnd); ; wait = min(2*wait, retryMax) {
+		if t.muted.Load() {
+			return errMuted
+		}
+		err := t.NetworkTransport.AppendEntries(id, to, q, r)
+		if err == nil {
+			t.followUp(supervisor.NodeID(id), q)
+			return nil
+		}
+		if heartbeat || time.Now().After(end) || !t.await(p, wait) {
+			return err
+		}
 	}
-	return err
 }
 
 func (t *transport) leads() bool {
@@ -175,23 +199,31 @@ func (t *transport) leads() bool {
 	return r != nil && r.State() == raft.Leader
 }
 
-// await waits for a peer to be connected, as long as this node leads.
-func (t *transport) await(id supervisor.NodeID) {
-	p, ok := t.peers[id]
-	if !ok {
-		return
+// await waits a while, or for a peer that is away to be connected, and reports whether this node still leads.
+func (t *transport) await(p *peer, wait time.Duration) bool {
+	connected := p.upCh()
+	select {
+	case <-connected:
+		connected = nil // that is not what it waits for
+	default:
+		wait = retryEnd
 	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(waitPeer); time.Now().Before(end) && t.leads(); {
+	for t.leads() {
 		select {
-		case <-p.upCh():
-			return
+		case <-connected:
+			return true
+		case <-timer.C:
+			return true
 		case <-t.closed:
-			return
+			return false
 		case <-tick.C:
 		}
 	}
+	return false
 }
 
 // campaign makes raft stand for election now, with votes that override what the voters believe about a leader. It may take until raft
@@ -213,22 +245,43 @@ func (t *transport) campaign(within time.Duration) {
 // announce tells the others that an entry of this leader's own term is committed; raft itself would tell them by its next append or
 // after CommitTimeout. It is what any append of this leader would say, and stays true whatever happens.
 func (t *transport) announce(index, term uint64) {
-	q := raft.AppendEntriesRequest{
-		RPCHeader: t.header(), Term: term, Leader: []byte(t.self), PrevLogEntry: index, PrevLogTerm: term, LeaderCommitIndex: index,
+	for id := range t.news {
+		t.tell(id, index, term)
 	}
-	for _, ch := range t.news {
-		select {
-		case <-ch: // an older one that was not told yet
-		default:
-		}
-		select {
-		case ch <- q:
-		default:
+}
+
+// followUp is for a follower that got an entry after it was committed without it: the announcement came too early for it.
+func (t *transport) followUp(id supervisor.NodeID, q *raft.AppendEntriesRequest) {
+	if len(q.Entries) == 0 {
+		return
+	}
+	commit := t.raft.Load().CommitIndex()
+	for _, l := range slices.Backward(q.Entries) {
+		if l.Index <= commit && l.Term == q.Term {
+			t.tell(id, l.Index, l.Term)
+			return
 		}
 	}
 }
 
-func (t *transport) tell(id supervisor.NodeID, news <-chan raft.AppendEntriesRequest) {
+// tell queues news for one node. The newest wins.
+func (t *transport) tell(id supervisor.NodeID, index, term uint64) {
+	q := raft.AppendEntriesRequest{
+		RPCHeader: t.header(), Term: term, Leader: []byte(t.self), PrevLogEntry: index, PrevLogTerm: term, LeaderCommitIndex: index,
+	}
+	t.telling.Lock()
+	defer t.telling.Unlock()
+	select {
+	case older := <-t.news[id]:
+		if older.PrevLogEntry > index {
+			q = older
+		}
+	default:
+	}
+	t.news[id] <- q // has room: nobody else fills it
+}
+
+func (t *transport) sendNews(id supervisor.NodeID, news <-chan raft.AppendEntriesRequest) {
 	for {
 		select {
 		case q := <-news:
