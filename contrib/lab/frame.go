@@ -7,8 +7,9 @@ import (
 )
 
 // The observer's frames. It looks like guises different stations, one after the other, none of which is a host: members answer it like
-// anybody, no kernel takes its traffic for its own, and the station that an answer is addressed to tells which look it belongs to.
-const guises = 16
+// anybody, no kernel takes its traffic for its own, and the station that an answer is addressed to tells which look it belongs to, as long
+// as it is not later than guises looks.
+const guises = 64
 
 // guise is one of the stations that the observer plays.
 type guise byte

@@ -157,7 +157,7 @@ func (o *Observer) note() {
 		if !ok {
 			continue
 		}
-		at := arrival(oob[:oobn], Now())
+		at := arrival(oob[:oobn])
 		for i, m := range Members() {
 			if bytes.Equal(legOf(m, SIP).mac(), c.from) {
 				o.credit(c, holderOf(i), at)
@@ -166,26 +166,34 @@ func (o *Observer) note() {
 	}
 }
 
-// arrival is when the kernel received a packet; now, if it doesn't say. It tells by the wall clock, which is set against Now at once: in the
-// time since, no clock steps.
-func arrival(oob []byte, now time.Duration) time.Duration {
+// arrival is when the kernel received a packet, by Now; the present moment if the kernel doesn't say. It tells by the wall clock.
+func arrival(oob []byte) time.Duration {
 	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
-		return now
+		return Now()
 	}
 	for _, m := range messages {
-		if m.Header.Level != unix.SOL_SOCKET || m.Header.Type != unix.SO_TIMESTAMPNS || len(m.Data) < int(unsafe.Sizeof(unix.Timespec{})) {
-			continue
-		}
-		at := *(*unix.Timespec)(unsafe.Pointer(&m.Data[0]))
-		if ago := time.Since(time.Unix(at.Sec, at.Nsec)); ago > 0 {
-			return now - ago
+		if m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SO_TIMESTAMPNS && len(m.Data) >= int(unsafe.Sizeof(unix.Timespec{})) {
+			at := *(*unix.Timespec)(unsafe.Pointer(&m.Data[0]))
+			return time.Duration(at.Nano()) - wallAhead()
 		}
 	}
-	return now
+	return Now()
 }
 
-// credit adds a member to the newest look that was made in the guise which it answered.
+// wallAhead is how far the wall clock is ahead of Now. It reads both again when it was held up between the two.
+func wallAhead() time.Duration {
+	const tries, close = 20, 20 * time.Microsecond
+	for i := 1; ; i++ {
+		before := Now()
+		wall := time.Now().UnixNano()
+		if after := Now(); after-before < close || i == tries {
+			return time.Duration(wall) - after
+		}
+	}
+}
+
+// credit adds a member to the newest look that was made in the guise which it answered, before the answer arrived.
 func (o *Observer) credit(c claim, who Holders, at time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -193,15 +201,18 @@ func (o *Observer) credit(c claim, who Holders, at time.Duration) {
 		return
 	}
 	back := (o.looks - 1 - uint64(c.to)) % guises
-	if back >= uint64(len(o.samples)) {
+	for ; back < uint64(len(o.samples)); back += guises {
+		s := &o.samples[len(o.samples)-1-int(back)]
+		if s.At > at { // it was asked only after this answer
+			continue
+		}
+		s.Took = max(s.Took, at-s.At)
+		if c.six {
+			s.Holders6 |= who
+		} else {
+			s.Holders |= who
+		}
 		return
-	}
-	s := &o.samples[len(o.samples)-1-int(back)]
-	s.Took = max(s.Took, at-s.At)
-	if c.six {
-		s.Holders6 |= who
-	} else {
-		s.Holders |= who
 	}
 }
 

@@ -29,14 +29,15 @@ func (l *Lab) MeasureIdle(ctx context.Context, span time.Duration) (map[string]U
 	defer l.Observer.Pause(false)
 	hosts := append(Members(), Witness)
 	before := map[string]int{}
+	if err := rest(ctx, 2*time.Second); err != nil { // what has just happened is over
+		return nil, err
+	}
 	start := Now()
 	for _, h := range hosts {
 		before[h] = ticksOf(SidecarPIDs(l.sup, h))
 	}
-	select {
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-time.After(span):
+	if err := rest(ctx, span); err != nil {
+		return nil, err
 	}
 	took := Now() - start
 	usage := map[string]Usage{}
@@ -52,6 +53,15 @@ func (l *Lab) MeasureIdle(ctx context.Context, span time.Duration) (map[string]U
 		usage[h] = Usage{CPU: 100 * float64(ticksOf(pids)-before[h]) / userHz / took.Seconds(), RSS: rss}
 	}
 	return usage, nil
+}
+
+func rest(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
 }
 
 func ticksOf(pids []int) int {
