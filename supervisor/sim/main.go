@@ -34,7 +34,8 @@ func main() {
 	preset := flag.String("preset", "", "only this `preset`")
 	replay := flag.Uint64("replay", 0, "print the whole trace of this `seed`")
 	verbose := flag.Bool("v", false, "print the faults by kind and the scenarios")
-	phases := flag.Int("phases", 8, "moments of a renewal's period at which each scenario begins")
+	phases := flag.Int("phases", 3, "moments of a renewal's period at which each scenario begins")
+	only := flag.String("scenario", "", "play only the scenarios whose name contains this `text`")
 	skip := flag.Bool("storms-only", false, "leave the scenarios out")
 	flag.Parse()
 	if *preset != "" {
@@ -46,7 +47,7 @@ func main() {
 		}
 		return
 	}
-	ok := *skip || runScenarios(os.Stdout, opt.presets, *phases, *verbose)
+	ok := *skip || runScenarios(os.Stdout, opt.presets, *only, *phases, *verbose)
 	if !ok || !storms(os.Stdout, opt, *verbose) {
 		os.Exit(1)
 	}

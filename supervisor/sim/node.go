@@ -206,6 +206,9 @@ func (n *node) step(ev supervisor.Event) {
 	now := n.clock.now(w.now)
 	w.noteEvent(n.i, ev)
 	n.pending = n.core.Step(now, ev)
+	if n.core.State() == supervisor.Serving && n.core.LeaseLeft(now.Mono) == 0 {
+		w.fail("%s goes on serving without a lease", ids[n.i])
+	}
 	if !w.quiet && w.chance(400) { // the scheduler takes the processor away
 		n.stalled = true
 		d := w.upTo(time.Millisecond)
@@ -221,9 +224,15 @@ func (n *node) step(ev supervisor.Event) {
 		d += w.upTo(5 * time.Millisecond)
 	}
 	n.during(d+w.upTo(50*time.Microsecond), func() {
-		if n.wake == mine {
-			n.deliver(supervisor.Tick{})
+		if n.wake != mine {
+			return
 		}
+		if w.chance(2) {
+			n.deliver(supervisor.Tick{})
+			return
+		}
+		n.inbox = append([]supervisor.Event{supervisor.Tick{}}, n.inbox...) // the timer wins against what waits
+		n.pump()
 	})
 }
 

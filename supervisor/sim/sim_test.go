@@ -21,7 +21,7 @@ func TestStorms(t *testing.T) {
 // TestScenarios holds single faults from a steady state to what they may cost, at two phases of the renewals' period.
 func TestScenarios(t *testing.T) {
 	var out bytes.Buffer
-	if !runScenarios(&out, []supervisor.Preset{supervisor.PresetDefault}, 2, false) {
+	if !runScenarios(&out, []supervisor.Preset{supervisor.PresetDefault}, "", 2, false) {
 		t.Error(out.String())
 	}
 }
