@@ -77,6 +77,7 @@ func (o *Options) validate() error {
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("raftstore options: %w", err)
 	}
+	o.Logger = o.Logger.Named("raftstore")
 	o.Nodes = slices.Clone(o.Nodes)
 	slices.SortFunc(o.Nodes, func(a, b Node) int { return compareIDs(a.ID, b.ID) })
 	o.fillCallbacks()

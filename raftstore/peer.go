@@ -161,7 +161,7 @@ func (p *peer) acceptControl(ctx context.Context, conn *tls.Conn, h hello, greet
 		return err
 	}
 	greeted()
-	p.finish(s, s.run(ctx))
+	p.finish(ctx, s, s.run(ctx))
 	return nil
 }
 
@@ -267,7 +267,7 @@ func (p *peer) dialRaft(ctx context.Context, timeout time.Duration) (net.Conn, e
 
 func (p *peer) serve(ctx context.Context, s *session) {
 	p.begin(s)
-	p.finish(s, s.run(ctx))
+	p.finish(ctx, s, s.run(ctx))
 }
 
 // begin makes s the peer's stream.
@@ -282,12 +282,16 @@ func (p *peer) begin(s *session) {
 }
 
 // finish makes the peer streamless. Whoever waits for s.done finds that everybody was told.
-func (p *peer) finish(s *session, why error) {
+func (p *peer) finish(ctx context.Context, s *session, why error) {
 	s.conn.Close()
 	p.mu.Lock()
 	p.current, p.up = nil, make(chan struct{})
 	p.mu.Unlock()
-	p.net.log.Warn("peer disconnected", zap.String("peer", string(p.node.ID)), zap.String("link", s.remote), zap.String("why", fmt.Sprint(why)))
+	write := p.net.log.Warn
+	if ctx.Err() != nil {
+		write, why = p.net.log.Info, errors.New("this node stops")
+	}
+	write("peer disconnected", zap.String("peer", string(p.node.ID)), zap.String("link", s.remote), zap.String("why", fmt.Sprint(why)))
 	p.net.o.OnPeer(p.node.ID, false)
 	close(s.done)
 }
