@@ -293,6 +293,11 @@ func (p *rig) untilStatus(node, what string) {
 // untilLog waits until a host's log says something, and gives that line.
 func (p *rig) untilLog(host, what string) (line string) {
 	p.t.Helper()
+	defer func() {
+		if line == "" {
+			p.t.Logf("log of %s:\n%s", host, tail(p.log(host), 20))
+		}
+	}()
 	p.until(fmt.Sprintf("log of %s says %q", host, what), func() bool {
 		for l := range strings.Lines(p.log(host)) {
 			if strings.Contains(l, what) {
