@@ -24,7 +24,7 @@ func TestIdentity(t *testing.T) {
 		says   string              // in its own log: it ends
 		others string              // in the primary's log: it runs, and is refused
 	}{
-		{name: "certificate of another CA", edit: all("/pki/{node}.", "/other/{node}."), others: "was not signed by this node's CA"},
+		{name: "certificate of another CA", edit: all("/pki/{node}.", "/other/{node}."), says: "was not signed by this node's CA"},
 		{name: "another CA", edit: all(pki, other), others: "was not signed by this node's CA"},
 		{name: "key of another certificate", edit: all("/pki/{node}.crt", "/other/{node}.crt"), says: "private key does not match"},
 		{name: "certificate of a witness", says: "is a witness's, the configuration has",
