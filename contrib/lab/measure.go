@@ -73,6 +73,10 @@ func (l *Lab) Measure(ctx context.Context, f Fault) (Result, error) {
 		return r, err
 	}
 	injection, err := l.Inject(f)
+	if errors.Is(err, ErrNoPrimary) { // it was healthy a moment ago: that is a result, not the end of all others
+		r.Unhealthy = "just before the fault: " + err.Error()
+		return r, errors.Join(load.stop(), l.Heal(), ctx.Err())
+	}
 	if err != nil {
 		return r, errors.Join(err, load.stop(), l.Heal())
 	}
