@@ -41,10 +41,11 @@ func storm(seed uint64, preset supervisor.Preset, faults time.Duration, tr *trac
 			w.fail("panic: %v", r)
 		}
 	}()
-	faults = time.Duration(float64(faults) * float64(w.unit) / 150e6)
-	w.plan(faults)
+	w.run(w.timing.Promise(supervisor.MaxGuard) * 11 / 10) // before that nobody promises anything
+	end := w.now + time.Duration(float64(faults)*max(0.5, float64(w.unit)/150e6))
+	w.plan(end)
 	w.schedule()
-	w.run(faults)
+	w.run(end)
 	if w.broken == "" {
 		w.peace()
 	}
@@ -56,7 +57,8 @@ func (w *world) peace() {
 	w.heal()
 	start, since := w.now, time.Duration(0)
 	deadline := start + w.bound()
-	for w.broken == "" && w.now < deadline {
+	drained := start + 3*time.Second + 5*w.unit // what was under way before has come by then
+	for w.broken == "" && w.now < deadline && (w.now < drained || since == 0 || w.now-since < 5*w.unit) {
 		w.run(w.now + 10*time.Millisecond)
 		if len(w.serving()) == 1 {
 			if since == 0 {
@@ -75,7 +77,7 @@ func (w *world) peace() {
 	}
 	w.stats.recovery = max(w.stats.recovery, since-start)
 	epoch, closings, challenges := w.raft.last().Epoch, w.watch.closings, w.watch.challenges
-	w.run(w.now + 20*w.unit)
+	w.run(w.now + 15*w.unit)
 	switch {
 	case w.broken != "":
 	case w.raft.last().Epoch != epoch:
