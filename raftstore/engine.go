@@ -36,8 +36,7 @@ type engine struct {
 }
 
 const (
-	snapshotEvery = 512                    // entries: months of ordinary life
-	commitTimeout = 100 * time.Millisecond // followers learn of commits by announce; this is for news that got lost
+	snapshotEvery = 512 // entries: months of ordinary life
 	notifyBuffer  = 64
 	stuckLimit    = 2 * time.Second
 	stopLimit     = 5 * time.Second
@@ -55,7 +54,7 @@ func (s *Store) newEngine(d *disk, voteless bool) (*engine, error) {
 	conf.HeartbeatTimeout, conf.ElectionTimeout = s.o.Timing.RaftHeartbeat, s.o.Timing.RaftHeartbeat
 	conf.LeaderLeaseTimeout = s.o.Timing.RaftHeartbeat / 2
 	conf.SnapshotThreshold, conf.TrailingLogs = snapshotEvery, snapshotEvery
-	conf.CommitTimeout = commitTimeout
+	conf.CommitTimeout = s.o.Timing.RaftHeartbeat / 2 // followers learn of commits by announce; this is for news that got lost
 	conf.ShutdownOnRemove = false
 	conf.NoLegacyTelemetry = true
 	conf.NotifyCh = e.notify

@@ -33,6 +33,7 @@ type peer struct {
 }
 
 const (
+	backoffFirst = 10 * time.Millisecond // after a stream that worked
 	backoffMin   = 50 * time.Millisecond
 	backoffMax   = time.Second
 	backoffAlive = 200 * time.Millisecond // the host answers, the process is not there yet
@@ -77,14 +78,14 @@ func (p *peer) run(ctx context.Context) {
 		}
 		err := p.connect(ctx)
 		if err == nil {
-			wait = backoffMin
+			wait = backoffFirst
 		} else if ctx.Err() == nil {
 			p.note(err)
 		}
 		if !sleep(ctx, wait) {
 			return
 		}
-		wait = min(2*wait, backoffMax)
+		wait = min(max(2*wait, backoffMin), backoffMax)
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			wait = min(wait, backoffAlive)
 		}
