@@ -92,9 +92,10 @@ func (c *Core) onRelease(from NodeID, m Message) {
 		return
 	}
 	c.vote.release(c.now.Mono, m.Epoch)
-	if m.Epoch > c.freed {
-		c.freed, c.freedFor = m.Epoch, triggerOf(m.Seq)
+	if m.Epoch <= c.freed {
+		return // repeated
 	}
+	c.freed, c.freedFor = m.Epoch, triggerOf(m.Seq)
 	if c.lease.epoch > m.Epoch {
 		c.lease.waits[from] = 0   // it has no promise to itself any more
 		c.lease.next = c.now.Mono // a claimant waits for this very moment
