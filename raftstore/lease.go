@@ -92,15 +92,15 @@ func prefer(fd int, v6 bool) {
 }
 
 // sockaddr is an address in the socket's own form.
-func (l *leaseSocket) sockaddr(a netip.AddrPort) (unix.Sockaddr, error) {
+func (l *leaseSocket) sockaddr(a netip.AddrPort) (rawAddr, error) {
 	addr := a.Addr()
 	if l.v6 {
-		return &unix.SockaddrInet6{Port: int(a.Port()), Addr: addr.As16(), ZoneId: zoneIndex(addr.Zone())}, nil
+		return rawInet6(addr.As16(), a.Port(), zoneIndex(addr.Zone())), nil
 	}
 	if addr = addr.Unmap(); !addr.Is4() {
-		return nil, fmt.Errorf("%s can't be reached from an IPv4 address", a)
+		return rawAddr{}, fmt.Errorf("%s can't be reached from an IPv4 address", a)
 	}
-	return &unix.SockaddrInet4{Port: int(a.Port()), Addr: addr.As4()}, nil
+	return rawInet4(addr.As4(), a.Port()), nil
 }
 
 func zoneIndex(zone string) uint32 {
@@ -113,19 +113,33 @@ func zoneIndex(zone string) uint32 {
 // read delivers datagrams until the socket is closed.
 func (l *leaseSocket) read() error {
 	buf := make([]byte, 2048)
-	for {
-		n, _, err := l.conn.ReadFromUDPAddrPort(buf)
-		if errors.Is(err, net.ErrClosed) {
-			return nil
-		}
-		if err != nil {
-			if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH) {
-				continue // an ICMP error for something sent before
+	var failed error
+	drain := func(fd uintptr) bool {
+		for {
+			n, err := rawReceive(fd, buf)
+			switch {
+			case err == nil:
+				l.deliver(buf[:n])
+			case errors.Is(err, unix.EAGAIN):
+				return false
+			case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNREFUSED), errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH):
+				// the last three: an ICMP error for something sent before
+			default:
+				failed = err
+				return true
 			}
-			return fmt.Errorf("read lease datagrams: %w", err)
 		}
-		l.deliver(buf[:n])
 	}
+	err := l.raw.Read(drain)
+	switch {
+	case failed != nil:
+		return fmt.Errorf("read lease datagrams: %w", failed)
+	case errors.Is(err, net.ErrClosed):
+		return nil
+	case err != nil:
+		return fmt.Errorf("read lease datagrams: %w", err)
+	}
+	return nil
 }
 
 func (l *leaseSocket) deliver(packet []byte) {
@@ -198,7 +212,7 @@ type leaseSender struct {
 	socket *leaseSocket
 	mu     sync.Mutex
 	seal   *sealer
-	to     unix.Sockaddr
+	to     rawAddr
 	packet []byte
 	err    error
 	write  func(fd uintptr) bool // made once, as a closure per datagram would be garbage
@@ -207,7 +221,7 @@ type leaseSender struct {
 func newLeaseSender(l *leaseSocket) *leaseSender {
 	s := &leaseSender{socket: l}
 	s.write = func(fd uintptr) bool {
-		s.err = unix.Sendto(int(fd), s.packet, unix.MSG_DONTWAIT, s.to)
+		s.err = rawSend(fd, s.packet, s.to)
 		return true // whatever happened: nobody waits for a full socket
 	}
 	return s
@@ -233,7 +247,7 @@ func (s *leaseSender) setKey(key leaseKey) {
 func (s *leaseSender) send(m supervisor.Message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.seal == nil || s.to == nil {
+	if s.seal == nil || s.to.at == nil {
 		s.socket.count.noKey.Add(1)
 		return
 	}

@@ -23,7 +23,7 @@ type refresher struct {
 type loopPacket struct {
 	socket int
 	data   []byte
-	to     unix.Sockaddr
+	to     rawAddr
 	echoes bool // the sender hears whether a rule dropped it
 }
 
@@ -50,8 +50,8 @@ func openRefresher(v4, v6 []netip.Addr) (_ *refresher, err error) {
 		}
 		for _, a := range v4 {
 			r.sends = append(r.sends,
-				loopPacket{ip, loopIPv4(a), &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}, true},
-				loopPacket{arp, loopARP(a), &unix.SockaddrLinklayer{Protocol: bigEndian(etherARP), Ifindex: lo.Index, Halen: 6}, false})
+				loopPacket{ip, loopIPv4(a), rawInet4([4]byte{127, 0, 0, 1}), true},
+				loopPacket{arp, loopARP(a), rawLink(bigEndian(etherARP), lo.Index), false})
 		}
 	}
 	if len(v6) > 0 {
@@ -60,7 +60,7 @@ func openRefresher(v4, v6 []netip.Addr) (_ *refresher, err error) {
 			return nil, err
 		}
 		for _, a := range v6 {
-			r.sends = append(r.sends, loopPacket{ip, loopIPv6(a), &unix.SockaddrInet6{Addr: [16]byte{15: 1}}, true})
+			r.sends = append(r.sends, loopPacket{ip, loopIPv6(a), rawInet6([16]byte{15: 1}), true})
 		}
 	}
 	return r, nil
@@ -97,7 +97,7 @@ func (r *refresher) send(mark uint32) error {
 		r.mark = mark
 	}
 	for _, p := range r.sends {
-		err := unix.Sendto(p.socket, p.data, 0, p.to)
+		err := rawSend(uintptr(p.socket), p.data, p.to)
 		switch {
 		case p.echoes && err == nil:
 			return errGateMissing
