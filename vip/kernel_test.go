@@ -149,6 +149,61 @@ func TestVIP_CleanUpAfterCrash(t *testing.T) {
 	}
 }
 
+// A process that is started right after another was killed tries its gate out, which opens it. By then the address must be gone: it may be
+// up elsewhere.
+func TestVIP_CleanUpNeverAnswers(t *testing.T) {
+	a, b := pair(t)
+	a.echo(t)
+	v := launch(t, a)
+	stop := v.keep(1)
+	v.said.await(t, "held", held(1))
+	clients := []*client{b.client(t, group[0].Addr()), b.client(t, group[1].Addr())}
+	for _, c := range clients {
+		if !c.ask(2 * time.Second) {
+			t.Fatal("no answer while the address is held")
+		}
+	}
+	stop()
+	v.stop()
+	for _, c := range []func(*VIP) error{
+		func(v *VIP) error { return v.CleanUp(t.Context()) },
+		func(v *VIP) error { return v.detect() }, // what Run begins with
+	} {
+		for range 20 {
+			launchChild(t, a, "keep").kill()
+			time.Sleep(DefaultOptions().Lease) // the kernel has closed the gate; the addresses are still there
+			done, asked := make(chan struct{}), make(chan int)
+			for _, c := range clients {
+				go func() {
+					n := 0
+					for {
+						select {
+						case <-done:
+							asked <- n
+							return
+						default:
+							if c.ask(500 * time.Microsecond) {
+								n++
+							}
+						}
+					}
+				}()
+			}
+			fresh, err := New(options(newReports()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.do(t, func() error { return c(fresh) })
+			close(done)
+			for range clients {
+				if n := <-asked; n > 0 {
+					t.Errorf("%d answers from the address of a killed process", n)
+				}
+			}
+		}
+	}
+}
+
 // An address that the process no longer refreshes is removed by the kernel when its lifetime ends.
 func TestVIP_kernelRemovesAddress(t *testing.T) {
 	a, _ := pair(t)

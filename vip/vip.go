@@ -74,13 +74,13 @@ func (v *VIP) Present() (map[netip.Prefix]bool, error) {
 	return a.present()
 }
 
-// CleanUp finds out which fence works here, closes it, and removes the addresses that an earlier process may have left, from every
-// interface. Repeating it is harmless, except while Run runs. It fails if an address can't be removed, or if Options.Fence is
+// CleanUp removes the addresses that an earlier process may have left, from every interface, finds out which fence works here, and
+// leaves it closed. Repeating it is harmless, except while Run runs. It fails if an address can't be removed, or if Options.Fence is
 // FenceNftables and that doesn't work.
-func (v *VIP) CleanUp(_ context.Context) error {
-	if err := v.detect(); err != nil {
-		return err
-	}
+func (v *VIP) CleanUp(_ context.Context) error { return v.detect() }
+
+// clear removes what an earlier process left.
+func (v *VIP) clear() error {
 	a, err := openAddresses(v.opts.Interface, v.opts.Addresses, false)
 	if err != nil {
 		return err
@@ -93,8 +93,12 @@ func (v *VIP) CleanUp(_ context.Context) error {
 	return err
 }
 
-// detect tries the gate out, and leaves it closed or leaves no gate.
+// detect tries the gate out, and leaves it closed or leaves no gate. The trial opens it, so left-over addresses go before: those of a
+// process that was killed a moment ago, whose role another host may have by now.
 func (v *VIP) detect() error {
+	if err := v.clear(); err != nil {
+		return err
+	}
 	fence, err := supervisor.FenceNone, error(nil)
 	switch v.opts.Fence {
 	case FenceLifetime:
