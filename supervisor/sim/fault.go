@@ -123,6 +123,7 @@ var faultKinds = []faultKind{
 	{"effector-slow", 3, true, onNode(func(n *node) { n.address.slow = true }), onNode(func(n *node) { n.address.slow = false })},
 	{"effector-failing", 2, true, onNode(func(n *node) { n.address.failing = true }), onNode(func(n *node) { n.address.failing = false })},
 	{"slow-disk", 2, false, func(w *world, _, _ int) { w.raft.slowDisk = true }, func(w *world, _, _ int) { w.raft.slowDisk = false }},
+	{"log-stuck", 5, false, onNode(func(n *node) { n.logStuck = true }), onNode(func(n *node) { n.logStuck = false })},
 	{"no-leader", 2, false, func(w *world, _, _ int) { w.raft.leader, w.raft.electAt = -1, w.now+w.upTo(2*w.timing.RaftHeartbeat) }, nothing},
 	{"stream-break", 3, false, func(w *world, x, y int) { w.breakStream(x, y) }, nothing},
 	{"wall-jump", 1, false, onNode(func(n *node) { n.clock.wall += n.w.between(-20*time.Second, 20*time.Second) }), nothing},
@@ -215,7 +216,7 @@ func (w *world) heal() {
 			l := &w.net.links[i][j]
 			l.cut, l.loss, l.lag = false, 0, 0
 		}
-		n.address.slow, n.address.failing = false, false
+		n.address.slow, n.address.failing, n.logStuck = false, false, false
 		n.crashIn, n.freezeIn = -1, -1
 		if n.server != supervisor.ClassServing {
 			n.setServer(supervisor.ClassServing)

@@ -15,8 +15,8 @@ import (
 // mutant is a mistake in the core that the simulation must notice.
 type mutant struct {
 	name, file, old, new string
-	pushy                bool   // moreover nobody waits out of courtesy until the voters are free, so that only their refusal counts
-	args                 string // what to run; empty: seeds of the default preset, then the scenarios
+	also                 []mutant // second lines of defence that would hide the mistake
+	args                 string   // what to run; empty: seeds of the default preset, then the scenarios
 }
 
 const (
@@ -29,15 +29,17 @@ var pushy = mutant{name: "pushy", file: "duties.go", old: "return max(own, first
 
 var mutants = []mutant{
 	{name: "lease counted from the answer", file: "lease.go", old: "l.until = max(l.until, at+length)", new: "l.until = max(l.until, now+length+at-at)"},
-	{name: "promise forgotten at restart", pushy: true, file: "core.go", old: "c.vote.free = now.Mono + opt.Timing.Promise(MaxGuard)", new: "c.vote.free = now.Mono"},
+	{name: "promise forgotten at restart", also: []mutant{pushy}, file: "core.go", old: "c.vote.free = now.Mono + opt.Timing.Promise(MaxGuard)", new: "c.vote.free = now.Mono"},
 	{name: "restarted voter waits for the lease only, not for the fence", file: "core.go",
 		old: "c.vote.free = now.Mono + opt.Timing.Promise(MaxGuard)", new: "c.vote.free = now.Mono + opt.Timing.Lease/4"},
-	{name: "a standing promise is ignored", pushy: true, file: "voter.go", old: "v.rest(now, holder) > 0 ||", new: "false ||"},
-	{name: "own promise is ignored", pushy: true, file: "duties.go",
+	{name: "a standing promise is ignored", also: []mutant{pushy}, file: "voter.go", old: "v.rest(now, holder) > 0 ||", new: "false ||"},
+	{name: "own promise is ignored", also: []mutant{pushy}, file: "duties.go",
 		old: "c.vote.promise(now, c.opt.Self, l.epoch, c.record.Epoch, length)", new: "(c.vote.promise(now, c.opt.Self, l.epoch, c.record.Epoch, length) || true)"},
-	{name: "an older epoch is promised after a newer", pushy: true, file: "voter.go", old: "e < v.oldest(recorded) ||", new: ""},
-	{name: "a node that is not synced votes", pushy: true, file: "receive.go",
-		old: "if !c.synced || !c.named(from, m.Epoch) && m.Epoch >= c.record.Epoch {\n\t\treturn\n\t}\n\tc.newest", new: "if !c.named(from, m.Epoch) && m.Epoch >= c.record.Epoch {\n\t\treturn\n\t}\n\tc.newest"},
+	{name: "an older epoch is promised after a newer", file: "voter.go", old: "return max(recorded, v.epoch, v.closed+1)", new: "return 0"},
+	{name: "the record's epoch does not bind a voter", file: "voter.go", old: "return max(recorded, v.epoch, v.closed+1)", new: "return max(v.epoch, v.closed+1)"},
+	{name: "its own promise does not bind a voter", file: "voter.go", old: "return max(recorded, v.epoch, v.closed+1)", new: "return max(recorded, v.closed+1)"},
+	{name: "a node that is not synced votes", file: "receive.go", old: "now, v := c.now.Mono, &c.vote\n\tif !c.synced || ", new: "now, v := c.now.Mono, &c.vote\n\tif ",
+		also: []mutant{{file: "receive.go", old: "\tv := &c.vote\n\tif !c.synced || ", new: "\tv := &c.vote\n\tif "}}},
 	{name: "a node leaves Starting before it is synced", file: "guards.go", old: "return c.synced && c.now.Mono >= c.vote.free", new: "return c.now.Mono >= c.vote.free"},
 	{name: "released before the address is down", file: "duties.go", old: "|| !c.down() {", new: "{"},
 	{name: "an old confirmation counts as the newest", file: "core.go", old: "c.downAt >= c.hold.Serial", new: "c.downAt > 0"},
@@ -124,12 +126,8 @@ func build(dir string, m mutant) (string, error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return "", err
 	}
-	edits := []mutant{m}
-	if m.pushy {
-		edits = append(edits, pushy)
-	}
 	replace := map[string]string{}
-	for _, e := range edits {
+	for _, e := range append([]mutant{m}, m.also...) {
 		if err := edit(dir, e, replace); err != nil {
 			return "", err
 		}

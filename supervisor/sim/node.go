@@ -36,6 +36,7 @@ type node struct {
 
 	stored, applied, mustReach int // lengths of the Raft log: on disk, applied, committed when it started
 	fetching                   bool
+	logStuck                   bool // its Raft connections hang, its datagrams pass
 	leader                     int
 	leaderOff                  time.Duration // since when the leader it knows of is not the one there is
 	epochFloor                 supervisor.Epoch
@@ -143,7 +144,12 @@ func (n *node) resume() {
 		n.pump()
 	}
 	for _, do := range late {
-		if n.up && !n.frozen {
+		switch {
+		case !n.up:
+			return
+		case n.frozen: // again
+			n.thaw = append(n.thaw, do)
+		default:
 			do()
 		}
 	}

@@ -29,13 +29,16 @@ func (r *raft) length() int             { return len(r.records) - 1 }
 
 func (n *node) running() bool { return n.up && !n.frozen }
 
+// voting: Raft can count on the node.
+func (n *node) voting() bool { return n.running() && !n.logStuck }
+
 // majority reports whether i runs and reaches another node that runs.
 func (w *world) majority(i int) bool {
-	if !w.nodes[i].running() {
+	if !w.nodes[i].voting() {
 		return false
 	}
 	for j, n := range w.nodes {
-		if j != i && n.running() && w.open(i, j) {
+		if j != i && n.voting() && w.open(i, j) {
 			return true
 		}
 	}
@@ -122,7 +125,7 @@ func (w *world) learnLeader(n *node) {
 
 // catchUp brings a node what it lacks, through the leader.
 func (w *world) catchUp(n *node) {
-	if n.fetching || w.raft.leader < 0 || !w.open(n.i, w.raft.leader) || !w.nodes[w.raft.leader].running() {
+	if n.fetching || n.logStuck || w.raft.leader < 0 || !w.open(n.i, w.raft.leader) || !w.nodes[w.raft.leader].running() {
 		return
 	}
 	if n.applied == w.raft.length() && n.mustReach < 0 {
@@ -139,7 +142,7 @@ func (w *world) catchUp(n *node) {
 	n.during(d, func() {
 		n.fetching = false
 		l := w.raft.leader
-		if l < 0 || !w.open(n.i, l) {
+		if l < 0 || !w.open(n.i, l) || n.logStuck {
 			return
 		}
 		n.stored = w.raft.length()
@@ -173,7 +176,7 @@ func (w *world) propose(n *node, e supervisor.Entry) {
 		n.during(w.upTo(time.Millisecond), func() { n.deliver(supervisor.Refused{Entry: e, Err: errNoLeader}) })
 		return
 	}
-	if !w.open(n.i, to) {
+	if !w.open(n.i, to) || n.logStuck {
 		n.during(w.timing.RaftTransport, func() { n.deliver(supervisor.Refused{Entry: e, Err: errLost}) })
 		return
 	}
@@ -227,7 +230,7 @@ func (w *world) commit(e supervisor.Entry) error {
 		w.committed(before, after, e)
 		first := w.rng.IntN(nodeCount)
 		for k := range nodeCount {
-			if j := (first + k) % nodeCount; j != r.leader && w.nodes[j].running() && w.open(j, r.leader) {
+			if j := (first + k) % nodeCount; j != r.leader && w.nodes[j].voting() && w.open(j, r.leader) {
 				w.nodes[j].stored = r.length()
 				break
 			}
