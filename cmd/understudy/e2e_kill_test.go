@@ -43,6 +43,21 @@ func TestKill_eachNode(t *testing.T) {
 	}
 }
 
+// The primary is killed and started again so soon that its address is still up, while the other member takes over: it never answers for it
+// a second time.
+func TestKill_restartedAtOnce(t *testing.T) {
+	p := newRig(t)
+	epoch := p.epoch("w")
+	for _, pause := range []time.Duration{0, 50, 100, 150, 160, 180, 200, 250, 300, 500} {
+		primary := p.primary()
+		p.kill(primary)
+		time.Sleep(pause * time.Millisecond)
+		p.restart(primary)
+		p.healthy()
+		epoch = p.grown("w", epoch)
+	}
+}
+
 // All three nodes are killed at once and started again, three times: the record is as old as the newest of them knew it, never older.
 func TestKill_allAtOnce(t *testing.T) {
 	p := newRig(t)
