@@ -123,7 +123,7 @@ func (c *Core) claim() {
 	case c.isPrimary():
 		why = "its epoch was closed and nobody took the next"
 	case freedHere(c):
-		trigger, why = c.freedFor, fmt.Sprintf("%s gave the role up", c.record.Primary)
+		trigger, why = c.unjudged(c.freedFor), fmt.Sprintf("%s gave the role up", c.record.Primary)
 		if p := c.peers[c.record.Primary]; p != nil && c.fresh(p) && len(p.report.Reasons) > 0 {
 			why += fmt.Sprint(": ", p.report.Reasons)
 		}
@@ -149,12 +149,21 @@ func (c *Core) handOver() {
 		return // the record has moved already
 	}
 	if other := c.otherMember(); c.memberFit(other) {
-		t := c.givenFor
+		t := c.unjudged(c.givenFor)
 		if t.Automatic() && paused(c) {
 			return // the pause came after this node had given up: the role can only come back here
 		}
 		c.propose(other, t, fmt.Sprintf("%s: %s", c.opt.Self, ownReasons(c)))
 	}
+}
+
+// unjudged is the trigger under which an epoch that was given up is passed on. Its primary has kept to the budget, or did not serve: a
+// budget that is spent has nothing left to prevent, and must not keep the role with nobody.
+func (c *Core) unjudged(t Trigger) Trigger {
+	if t.Judged() && c.record.BudgetLeft(c.opt.Budget, c.now.Wall) == 0 {
+		return TriggerReleased
+	}
+	return t
 }
 
 // sayFarewell tells the others that this node holds nothing of the epoch it gave up: never before the address is down. While the
