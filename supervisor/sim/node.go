@@ -36,6 +36,7 @@ type node struct {
 
 	stored, applied, mustReach int // lengths of the Raft log: on disk, applied, committed when it started
 	fetching                   bool
+	snapshot                   int  // its next start begins from this record; 0: from any
 	logStuck                   bool // its Raft connections hang, its datagrams pass
 	leader                     int
 	leaderOff                  time.Duration // since when the leader it knows of is not the one there is

@@ -53,6 +53,9 @@ func (w *world) raftStart(n *node) {
 	if n.stored > 0 && !w.chance(3) {
 		n.applied = w.rng.IntN(n.stored + 1)
 	}
+	if n.snapshot > 0 {
+		n.applied, n.snapshot = n.snapshot, 0
+	}
 	n.deliver(supervisor.Applied{Record: w.raft.records[n.applied]})
 }
 

@@ -22,6 +22,7 @@ type scenario struct {
 	bound func(t supervisor.Timing) time.Duration // from the fault to the next open gate
 	lapse bool                                    // the service may lapse, but the role must come back to a
 	keeps bool                                    // and in the same epoch
+	any   bool                                    // whatever comes of it: only the invariants count
 	after map[time.Duration]func(w *world)        // by virtual time since the fault
 }
 
@@ -139,10 +140,70 @@ var scenarios = []scenario{
 		server(supervisor.ClassDead, supervisor.ReasonServerDead)(w, nodeB, nodeA)
 		w.after(100*time.Millisecond, func() { leave(w.nodes[nodeA]) })
 	}, after: at(time.Second, func(w *world) { w.nodes[nodeA].crash(false); w.nodes[nodeA].start() }), lapse: true},
+	{name: "budget spent, the chosen member can't put the address up", begin: func(w *world) {
+		for k := range 4 {
+			w.move(1-k%2, supervisor.TriggerSilent)
+		}
+		w.nodes[nodeB].address.failing = true
+		w.run(w.now + 4*w.timing.VantageEvery)
+		w.move(nodeB, supervisor.TriggerOperator)
+	}, lapse: true},
+	{name: "old primary wakes, voter restarted and knows the record", begin: func(w *world) {
+		w.takeover()
+		w.nodes[nodeB].server, w.nodes[nodeB].reasons = supervisor.ClassDead, []supervisor.Reason{supervisor.ReasonServerDead}
+		for _, i := range []int{nodeB, nodeW} {
+			w.nodes[i].crash(false)
+			w.nodes[i].start()
+		}
+		split(nodeA, nodeB)(w)
+	}, after: at(4*time.Second, wakeA), any: true},
+	{name: "old primary wakes, voter restarted and is not synced", begin: func(w *world) {
+		w.takeover()
+		w.nodes[nodeB].crash(true)
+		n := w.nodes[nodeW]
+		n.crash(false)
+		n.snapshot, n.logStuck = 1, true
+		n.start()
+	}, after: at(4*time.Second, wakeA), any: true},
+	{name: "old primary wakes, voter promised more than it has applied", begin: func(w *world) {
+		w.nodes[nodeW].logStuck = true
+		w.nodes[nodeA].freeze()
+		w.nodes[nodeA].logStuck = true
+		w.nodes[nodeB].stored++
+		w.grant(nodeB, supervisor.TriggerOperator)
+		w.apply(w.nodes[nodeB])
+		w.run(w.now + w.bound()/2)
+		w.nodes[nodeB].crash(true)
+		w.run(w.now + 3*w.unit)
+	}, after: at(time.Second, wakeA), any: true},
 	{name: "backup dead, then witness dead for a second", begin: func(w *world) {
 		w.nodes[nodeB].crash(true)
 		w.after(time.Second, func() { w.nodes[nodeW].crash(true) })
 	}, after: at(2*time.Second, func(w *world) { w.nodes[nodeW].start() }), lapse: true},
+}
+
+// grant commits the next epoch in favour of a member, with both others' disks.
+func (w *world) grant(to int, t supervisor.Trigger) {
+	w.commit(supervisor.Entry{Role: &supervisor.RoleEntry{Epoch: w.raft.last().Epoch + 1, To: ids[to], Trigger: t,
+		At: epochWall.Add(w.now), Reason: "test", Budget: w.budget}})
+}
+
+// move grants the role and lets it move.
+func (w *world) move(to int, t supervisor.Trigger) {
+	w.grant(to, t)
+	w.run(w.now + 10*w.unit)
+}
+
+// takeover lets b take the role from a, which freezes and hears nothing of it, nor will its log.
+func (w *world) takeover() {
+	w.nodes[nodeA].freeze()
+	w.nodes[nodeA].logStuck = true
+	w.run(w.now + w.bound()/2)
+}
+
+func wakeA(w *world) {
+	w.nodes[nodeA].inbox = nil
+	w.nodes[nodeA].resume()
 }
 
 // led moves Raft's leadership and lets everybody learn it.
@@ -164,7 +225,7 @@ func (s scenario) length(w *world) time.Duration {
 	for at := range s.after {
 		d = max(d, at+5*w.unit)
 	}
-	if s.lapse {
+	if s.lapse || s.any {
 		d += w.bound()
 	}
 	return d
@@ -205,7 +266,7 @@ func (w *world) judge(s scenario, epoch supervisor.Epoch) {
 	moved := w.raft.last().Epoch != epoch
 	primary := w.raft.last().Primary
 	switch {
-	case w.broken != "":
+	case w.broken != "" || s.any:
 	case s.moves && (primary != "b" || w.raft.last().Epoch != epoch+1):
 		w.fail("the role is with %s in epoch %d after %d", primary, w.raft.last().Epoch, epoch)
 	case s.moves && !w.nodes[nodeB].gateOpen():
