@@ -25,7 +25,7 @@ type options struct {
 
 func main() {
 	opt := options{presets: supervisor.Presets()}
-	flag.Uint64Var(&opt.seeds, "seeds", 1500, "how many `seeds` to run of each preset")
+	flag.Uint64Var(&opt.seeds, "seeds", 1000, "how many `seeds` to run of each preset")
 	flag.Uint64Var(&opt.from, "from", 1, "first seed")
 	flag.IntVar(&opt.steps, "steps", 0, "stop after that many steps of a core; 0: run all seeds")
 	flag.DurationVar(&opt.faults, "duration", 8*time.Second, "how long faults last, in virtual time of the default preset")
