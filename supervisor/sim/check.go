@@ -129,11 +129,11 @@ func (w *world) became(n *node, b supervisor.Became) {
 	}
 }
 
-// serving lists the nodes that serve: a running lease, an open gate, a healthy server.
+// serving lists the nodes that serve: a running lease, an open gate, a live server (one that drains is left in place).
 func (w *world) serving() []int {
 	var at []int
 	for _, n := range w.nodes {
-		if n.up && !n.frozen && n.gateOpen() && n.core.State() == supervisor.Serving && n.server == supervisor.ClassServing {
+		if n.up && !n.frozen && n.gateOpen() && n.core.State() == supervisor.Serving && n.server != supervisor.ClassDead {
 			at = append(at, n.i)
 		}
 	}

@@ -55,6 +55,7 @@ func storm(seed uint64, preset supervisor.Preset, faults time.Duration, tr *trac
 // peace ends all faults and demands that within the bound one fit member serves, and that nothing changes afterwards.
 func (w *world) peace() {
 	w.heal()
+	lasting := w.lasting()
 	start, since := w.now, time.Duration(0)
 	deadline := start + w.bound()
 	drained := start + 3*time.Second + 5*w.unit // what was under way before has come by then
@@ -84,9 +85,31 @@ func (w *world) peace() {
 		w.fail("the role moved at peace, to epoch %d", w.raft.last().Epoch)
 	case w.watch.closings != closings:
 		w.fail("the address was dropped at peace")
-	case w.watch.challenges != challenges:
+	case w.watch.challenges != challenges && lasting == nil:
 		w.fail("the primary was challenged at peace")
 	}
+}
+
+// lasting leaves, half of the time, one fault that a majority with a fit member can live with.
+func (w *world) lasting() *faultKind {
+	if w.chance(2) {
+		return nil
+	}
+	names := []string{"host-crash", "freeze", "one-way", "pair-cut", "isolate", "deaf", "mute", "server-dead", "server-draining", "log-stuck"}
+	name := names[w.rng.IntN(len(names))]
+	for i := range faultKinds {
+		if k := &faultKinds[i]; k.name == name {
+			x := w.rng.IntN(nodeCount)
+			if k.member {
+				x = w.rng.IntN(nodeW)
+			}
+			y := (x + 1 + w.rng.IntN(2)) % nodeCount
+			w.note(-1, "LASTING %s %s %s", name, ids[x], ids[y])
+			k.begin(w, x, y)
+			return k
+		}
+	}
+	panic("no fault " + name)
 }
 
 // explain runs a seed again and gives its script and what happened last.
