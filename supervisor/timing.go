@@ -83,16 +83,13 @@ const (
 	FenceNone     Fence = "none"     // nothing: only the sidecar itself drops the address
 )
 
-// Guard is how much longer than its lease a holder with this fence may still be serving.
+// Guard is how much longer than its lease a holder with this fence may still be serving. Without any fence a stalled sidecar may hold
+// longer than any bound: status says so.
 func (f Fence) Guard() time.Duration {
-	switch f {
-	case FenceNftables:
+	if f == FenceNftables {
 		return 0
-	case FenceLifetime:
-		return 2100 * time.Millisecond
-	default:
-		return 2100 * time.Millisecond // a stalled sidecar may hold longer than any bound: status says so
 	}
+	return MaxGuard
 }
 
 // MaxGuard is the guard that a restarted voter, which forgot what it promised, has to assume.
