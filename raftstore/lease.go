@@ -1,6 +1,7 @@
 package raftstore
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -10,11 +11,11 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-sip/understudy/supervisor"
+	"github.com/understudy-sip/understudy/supervisor/raw"
 )
 
 // LeaseCounters count lease datagrams since the start. Only counters tell of bad ones: their sender may be anybody.
@@ -41,8 +42,8 @@ func (c *leaseCounters) read() LeaseCounters {
 
 // leaseSocket carries the lease messages of all peers. One goroutine reads and calls back; senders don't wait for anything.
 type leaseSocket struct {
-	conn      *net.UDPConn
-	raw       syscall.RawConn
+	socket    *raw.Socket
+	poller    *raw.Poller
 	v6        bool // the socket's family: addresses have to be in its form
 	onMessage func(supervisor.NodeID, supervisor.Message)
 	count     leaseCounters
@@ -62,23 +63,39 @@ type peerOpener struct {
 // maxOpeners bounds the keys that one node may have: the one in use and some newer that the other side may or may not have got.
 const maxOpeners = 4
 
-func newLeaseSocket(conn *net.UDPConn, onMessage func(supervisor.NodeID, supervisor.Message)) (*leaseSocket, error) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return nil, fmt.Errorf("open lease socket: %w", err)
-	}
-	l := &leaseSocket{conn: conn, raw: raw, onMessage: onMessage}
+func newLeaseSocket(conn *net.UDPConn, onMessage func(supervisor.NodeID, supervisor.Message)) (_ *leaseSocket, err error) {
+	l := &leaseSocket{onMessage: onMessage}
 	l.openers.Store(&map[uint32]*peerOpener{})
-	err = raw.Control(func(fd uintptr) {
-		if sa, err := unix.Getsockname(int(fd)); err == nil {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("open lease socket: %w", errors.Join(err, l.close()))
+		}
+	}()
+	if l.socket, err = raw.Detach(conn); err != nil {
+		return nil, err
+	}
+	err = l.socket.Control(func(fd int) {
+		if sa, err := unix.Getsockname(fd); err == nil {
 			_, l.v6 = sa.(*unix.SockaddrInet6)
 		}
-		prefer(int(fd), l.v6)
+		prefer(fd, l.v6)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("open lease socket: %w", err)
+		return nil, err
 	}
-	return l, nil
+	l.poller, err = raw.NewPoller(nil) // the alarm is never set
+	return l, err
+}
+
+func (l *leaseSocket) close() error {
+	var errs []error
+	if l.poller != nil {
+		errs = append(errs, l.poller.Close())
+	}
+	if l.socket != nil {
+		errs = append(errs, l.socket.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // prefer marks a socket's packets as network control (DSCP CS6), where that is allowed.
@@ -92,15 +109,15 @@ func prefer(fd int, v6 bool) {
 }
 
 // sockaddr is an address in the socket's own form.
-func (l *leaseSocket) sockaddr(a netip.AddrPort) (rawAddr, error) {
+func (l *leaseSocket) sockaddr(a netip.AddrPort) (raw.Addr, error) {
 	addr := a.Addr()
 	if l.v6 {
-		return rawInet6(addr.As16(), a.Port(), zoneIndex(addr.Zone())), nil
+		return raw.Inet6(addr.As16(), a.Port(), zoneIndex(addr.Zone())), nil
 	}
 	if addr = addr.Unmap(); !addr.Is4() {
-		return rawAddr{}, fmt.Errorf("%s can't be reached from an IPv4 address", a)
+		return raw.Addr{}, fmt.Errorf("%s can't be reached from an IPv4 address", a)
 	}
-	return rawInet4(addr.As4(), a.Port()), nil
+	return raw.Inet4(addr.As4(), a.Port()), nil
 }
 
 func zoneIndex(zone string) uint32 {
@@ -110,36 +127,37 @@ func zoneIndex(zone string) uint32 {
 	return 0
 }
 
-// read delivers datagrams until the socket is closed.
-func (l *leaseSocket) read() error {
+// read delivers datagrams until ctx ends.
+func (l *leaseSocket) read(ctx context.Context) error {
 	buf := make([]byte, 2048)
-	var failed error
-	drain := func(fd uintptr) bool {
-		for {
-			n, err := rawReceive(fd, buf)
-			switch {
-			case err == nil:
-				l.deliver(buf[:n])
-			case errors.Is(err, unix.EAGAIN):
-				return false
-			case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNREFUSED), errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH):
-				// the last three: an ICMP error for something sent before
-			default:
-				failed = err
-				return true
-			}
-		}
-	}
-	err := l.raw.Read(drain)
-	switch {
-	case failed != nil:
-		return fmt.Errorf("read lease datagrams: %w", failed)
-	case errors.Is(err, net.ErrClosed):
+	err := l.poller.Watch(l.socket, func() error { return l.drain(buf) })
+	if errors.Is(err, net.ErrClosed) {
 		return nil
-	case err != nil:
+	}
+	if err == nil {
+		err = l.poller.Run(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("read lease datagrams: %w", err)
 	}
 	return nil
+}
+
+// drain delivers what lies in the socket.
+func (l *leaseSocket) drain(buf []byte) error {
+	for {
+		n, err := l.socket.Receive(buf)
+		switch {
+		case err == nil:
+			l.deliver(buf[:n])
+		case errors.Is(err, unix.EAGAIN), errors.Is(err, net.ErrClosed):
+			return nil
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNREFUSED), errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH):
+			// the last three: an ICMP error for something sent before
+		default:
+			return err
+		}
+	}
 }
 
 func (l *leaseSocket) deliver(packet []byte) {
@@ -212,20 +230,10 @@ type leaseSender struct {
 	socket *leaseSocket
 	mu     sync.Mutex
 	seal   *sealer
-	to     rawAddr
-	packet []byte
-	err    error
-	write  func(fd uintptr) bool // made once, as a closure per datagram would be garbage
+	to     raw.Addr
 }
 
-func newLeaseSender(l *leaseSocket) *leaseSender {
-	s := &leaseSender{socket: l}
-	s.write = func(fd uintptr) bool {
-		s.err = rawSend(fd, s.packet, s.to)
-		return true // whatever happened: nobody waits for a full socket
-	}
-	return s
-}
+func newLeaseSender(l *leaseSocket) *leaseSender { return &leaseSender{socket: l} }
 
 func (s *leaseSender) setAddr(a netip.AddrPort) error {
 	to, err := s.socket.sockaddr(a)
@@ -244,15 +252,15 @@ func (s *leaseSender) setKey(key leaseKey) {
 	s.seal = &sealer{leaseKey: key}
 }
 
+// send never waits for a full socket.
 func (s *leaseSender) send(m supervisor.Message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.seal == nil || s.to.at == nil {
+	if s.seal == nil || !s.to.IsValid() {
 		s.socket.count.noKey.Add(1)
 		return
 	}
-	s.packet = s.seal.seal(m)
-	if err := s.socket.raw.Write(s.write); err != nil || s.err != nil {
+	if err := s.socket.socket.Send(s.seal.seal(m), s.to); err != nil {
 		s.socket.count.sendErrors.Add(1)
 		return
 	}

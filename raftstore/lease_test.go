@@ -187,7 +187,7 @@ func TestLease_attacks(t *testing.T) {
 	eventually(t, "all of them arrive", func() bool { return b.Status().Lease.Received == a.Status().Lease.Sent })
 	sender := a.net.peers["b"].lease
 	sender.mu.Lock()
-	packet := bytes.Clone(sender.packet)
+	packet := bytes.Clone(sender.seal.packet[:])
 	sender.mu.Unlock()
 	attacker := must(net.Dial("udp", p.nodes[1].Addr))(t)
 	defer attacker.Close()

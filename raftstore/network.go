@@ -103,7 +103,7 @@ func (n *network) bind(addr string) (*net.UDPConn, error) {
 func (n *network) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	failed := make(chan error, 2)
-	n.goWith(func() { failed <- n.lease.read() })
+	n.goWith(func() { failed <- n.lease.read(ctx) })
 	n.goWith(func() { failed <- n.accept(ctx) })
 	for _, p := range n.peers {
 		n.goWith(func() { p.run(ctx) })
@@ -125,7 +125,7 @@ func (n *network) run(ctx context.Context) error {
 func (n *network) close() {
 	n.listener.Close()
 	if n.lease != nil {
-		n.lease.conn.Close()
+		_ = n.lease.close() // nothing was buffered
 	}
 }
 
@@ -180,8 +180,8 @@ func (n *network) greeting(host string, change int) bool {
 // receive finds out who calls and what for.
 func (n *network) receive(ctx context.Context, tcp net.Conn, host string, greeted func()) {
 	defer context.AfterFunc(ctx, func() { tcp.Close() })()
-	if raw, err := tcp.(*net.TCPConn).SyscallConn(); err == nil {
-		_ = patience(n.o.Timing.ReportStale)("", "", raw)
+	if conn, err := tcp.(*net.TCPConn).SyscallConn(); err == nil {
+		_ = patience(n.o.Timing.ReportStale)("", "", conn)
 	}
 	conn, h, err := n.greetCaller(ctx, tcp)
 	if err != nil {

@@ -1,7 +1,7 @@
 package supervisor
 
 import (
-	"reflect"
+	"maps"
 	"slices"
 	"time"
 )
@@ -62,15 +62,9 @@ func (c *Core) Report() Report {
 
 // sameNews reports whether b tells the others nothing that a did not, measurements aside.
 func sameNews(a, b Report) bool {
-	strip := func(r Report) Report {
-		r.LeaseLeft, r.Server.RTT, r.Service.RTT = 0, 0, 0
-		r.Server.Text, r.Service.Text = "", ""
-		ms := make(map[NodeID]View, len(r.Members))
-		for k, v := range r.Members {
-			ms[k] = View{Class: v.Class, Code: v.Code}
-		}
-		r.Members = ms
-		return r
-	}
-	return reflect.DeepEqual(strip(a), strip(b))
+	return a.Node == b.Node && a.Boot == b.Boot && a.Epoch == b.Epoch && a.State == b.State && a.Ready == b.Ready &&
+		slices.Equal(a.Reasons, b.Reasons) && sameView(a.Server, b.Server) && sameView(a.Service, b.Service) &&
+		maps.EqualFunc(a.Members, b.Members, sameView) && a.Fence == b.Fence && a.ConfigHash == b.ConfigHash && a.Version == b.Version
 }
+
+func sameView(a, b View) bool { return a.Class == b.Class && a.Code == b.Code }

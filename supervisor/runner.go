@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"math"
 	"sync"
 	"time"
 )
@@ -13,17 +14,17 @@ type Ports struct {
 	Log      Log
 	Address  Address // a witness has none: nil is never used, because it never holds
 	Audience Audience
+	Alarm    func(after time.Duration) // has Runner.Ring called once, after that time, instead of when it was set for before
 }
 
 // Runner drives a core: it queues events, wakes the core when it asked to be woken, and carries actions out in order, one event at a
 // time. Everything it calls returns at once, so that nothing ever delays a renewal.
 //
-// Lease messages are worked off in the goroutine that received them, if no other has its turn: handing each to another goroutine would
-// cost a renewal twice the processor time.
+// Lease messages and the alarm are worked off in the goroutine that they came in, if no other has its turn: handing each to another
+// goroutine would cost a renewal twice the processor time.
 type Runner struct {
 	ports Ports
 	core  *Core
-	timer *time.Timer
 	wake  chan struct{}
 
 	turn sync.Mutex // held by whoever steps the core; nobody may before Run and after it
@@ -37,26 +38,36 @@ const queueLimit = 4096
 
 // NewRunner makes the core, which starts now.
 func NewRunner(opt Options, ports Ports) *Runner {
-	r := &Runner{ports: ports, core: New(opt, ports.Clock()), timer: time.NewTimer(0), wake: make(chan struct{}, 1)}
+	r := &Runner{ports: ports, core: New(opt, ports.Clock()), wake: make(chan struct{}, 1)}
 	r.turn.Lock()
 	return r
 }
 
 // Post hands the core an event. It does not wait for anybody.
 func (r *Runner) Post(ev Event) {
-	_, lossy := ev.(Received)
-	r.mu.Lock()
-	if !lossy || len(r.queue) < queueLimit {
-		r.queue = append(r.queue, ev)
-	}
-	r.mu.Unlock()
-	if lossy {
+	if _, lossy := ev.(Received); lossy {
+		r.enqueue(ev, queueLimit)
 		r.drive()
 		return
 	}
+	r.enqueue(ev, math.MaxInt)
 	select {
 	case r.wake <- struct{}{}:
 	default:
+	}
+}
+
+// Ring is what the alarm calls.
+func (r *Runner) Ring() {
+	r.enqueue(Tick{}, queueLimit)
+	r.drive()
+}
+
+func (r *Runner) enqueue(ev Event, limit int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.queue) < limit {
+		r.queue = append(r.queue, ev)
 	}
 }
 
@@ -75,7 +86,7 @@ func (r *Runner) drive() {
 	}
 }
 
-func (r *Runner) rearm() { r.timer.Reset(max(0, r.core.Next()-r.ports.Clock().Mono)) }
+func (r *Runner) rearm() { r.ports.Alarm(max(0, r.core.Next()-r.ports.Clock().Mono)) }
 
 // look is a question to the core, answered in its goroutine.
 type look struct {
@@ -121,18 +132,11 @@ func (r *Runner) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			r.turn.Lock() // for good
-			r.timer.Stop()
 			if r.core.hold.Held {
 				r.ports.Address.Set(Hold{Epoch: r.core.hold.Epoch, Serial: r.core.hold.Serial + 1})
 			}
 			return nil
 		case <-r.wake:
-			r.drive()
-		case <-r.timer.C:
-			r.turn.Lock()
-			r.step(Tick{})
-			r.rearm()
-			r.turn.Unlock()
 			r.drive()
 		}
 	}

@@ -23,6 +23,7 @@ type seat struct {
 	p      *pair
 	id     NodeID
 	runner *Runner
+	alarm  *time.Timer
 	stop   context.CancelFunc
 	cut    bool
 	hold   Hold
@@ -114,8 +115,9 @@ func newPair(t *testing.T) *pair {
 	nodes := []Node{{ID: "a"}, {ID: "b"}, {ID: "w", Witness: true}}
 	for _, n := range nodes {
 		s := &seat{p: p, id: n.ID}
+		s.alarm = time.AfterFunc(time.Hour, func() { s.runner.Ring() })
 		s.runner = NewRunner(Options{Self: n.ID, Nodes: nodes, Timing: timing, Budget: Budget{3, time.Hour}, Fence: FenceNftables},
-			Ports{Clock: p.now, Wire: s, Log: s, Address: s, Audience: s})
+			Ports{Clock: p.now, Wire: s, Log: s, Address: s, Audience: s, Alarm: func(d time.Duration) { s.alarm.Reset(d) }})
 		p.seats[n.ID] = s
 	}
 	var running sync.WaitGroup
@@ -136,6 +138,7 @@ func newPair(t *testing.T) *pair {
 	t.Cleanup(func() {
 		for _, s := range p.seats {
 			s.stop()
+			s.alarm.Stop()
 		}
 		running.Wait()
 	})

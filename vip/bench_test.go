@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-sip/understudy/supervisor"
+	"github.com/understudy-sip/understudy/supervisor/raw"
 )
 
 // spread reports minimum, median and maximum in microseconds.
@@ -70,16 +71,16 @@ func BenchmarkVIP_take(b *testing.B) {
 		c := peer.client(b, vip4.Addr())
 		first, stop := c.firstAnswer(200 * time.Microsecond)
 		time.Sleep(5 * time.Millisecond)
-		start := rawClock()
+		start := raw.Clock()
 		v.hold(epoch, time.Second)
 		v.said.await(b, "held", held(epoch))
-		announced = append(announced, rawClock()-start)
+		announced = append(announced, raw.Clock()-start)
 		answered = append(answered, <-first-start)
 		stop()
-		start = rawClock()
+		start = raw.Clock()
 		v.Set(supervisor.Hold{Epoch: epoch})
 		v.said.await(b, "not held", notHeld)
-		dropped = append(dropped, rawClock()-start)
+		dropped = append(dropped, raw.Clock()-start)
 	}
 	b.ReportMetric(0, "ns/op")
 	spread(b, "announced", announced)
@@ -107,7 +108,7 @@ func (c *client) firstAnswer(every time.Duration) (<-chan time.Duration, func())
 		b := make([]byte, 16)
 		for {
 			if _, err := c.conn.Read(b); err == nil {
-				first <- rawClock()
+				first <- raw.Clock()
 				return
 			} else if errors.Is(err, net.ErrClosed) {
 				return

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-sip/understudy/supervisor"
+	"github.com/understudy-sip/understudy/supervisor/raw"
 )
 
 func command(name string, args ...string) *exec.Cmd { return exec.Command(name, args...) }
@@ -29,7 +30,7 @@ func child(what string) {
 		panic(err)
 	}
 	r := &running{VIP: v, said: said}
-	until := rawClock() + 150*time.Millisecond
+	until := raw.Clock() + 150*time.Millisecond
 	if what == "keep" {
 		r.keep(1)
 	} else {

@@ -12,6 +12,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/understudy-sip/understudy/supervisor"
+	"github.com/understudy-sip/understudy/supervisor/raw"
 )
 
 // run is an Exec for tests.
@@ -37,7 +38,7 @@ func TestScript_examples(t *testing.T) {
 	said := newReports()
 	o := DefaultScriptOptions()
 	o.Up, o.Down, o.Interface, o.Cluster = up, filepath.Join(filepath.Dir(up), "down.sh"), wire, "test"
-	o.Addresses, o.Clock, o.Report = group, rawClock, said.add
+	o.Addresses, o.Clock, o.Report = group, raw.Clock, said.add
 	o.Exec = func(ctx context.Context, c Command) (r Result) { // scripts run in goroutines of their own
 		<-a.start(func() error { r = run(ctx, c); return nil })
 		return r
@@ -66,7 +67,7 @@ func TestScript_examples(t *testing.T) {
 	}
 	done := make(chan error)
 	go func() { done <- s.Run(ctx) }()
-	s.Set(supervisor.Hold{Held: true, Epoch: 1, Until: rawClock() + time.Minute})
+	s.Set(supervisor.Hold{Held: true, Epoch: 1, Until: raw.Clock() + time.Minute})
 	said.await(t, "held", held(1))
 	cancel()
 	if err := <-done; err != nil {

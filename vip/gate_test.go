@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/understudy-sip/understudy/supervisor"
+	"github.com/understudy-sip/understudy/supervisor/raw"
 )
 
 // speaks names the ways in which a frame comes from a service address: an ARP packet with it as sender, a neighbour advertisement for
@@ -140,7 +141,7 @@ func TestGate_closesBeforeTheLeaseEnds(t *testing.T) {
 // lastAnswer asks until nothing answers any more, and gives the moment of the last question that was answered, relative to until.
 func lastAnswer(c *client, until time.Duration) time.Duration {
 	last := -time.Hour
-	for now := rawClock(); now < until+50*time.Millisecond; now = rawClock() {
+	for now := raw.Clock(); now < until+50*time.Millisecond; now = raw.Clock() {
 		if c.ask(2 * time.Millisecond) {
 			last = now - until
 		}
@@ -223,7 +224,7 @@ func TestGate_thaw(t *testing.T) {
 	a.echo(t)
 	c := b.client(t, vip4.Addr())
 	o := launchChild(t, a, "freeze")
-	for rawClock() < o.until {
+	for raw.Clock() < o.until {
 		time.Sleep(time.Millisecond)
 	}
 	o.Process.Signal(unix.SIGCONT)

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-sip/understudy/supervisor/raw"
 )
 
 // refresher sends the packets that the gate's rules act on: for each IPv4 address an IP packet and an ARP frame, for each IPv6 address
@@ -23,7 +25,7 @@ type refresher struct {
 type loopPacket struct {
 	socket int
 	data   []byte
-	to     rawAddr
+	to     raw.Addr
 	echoes bool // the sender hears whether a rule dropped it
 }
 
@@ -50,8 +52,8 @@ func openRefresher(v4, v6 []netip.Addr) (_ *refresher, err error) {
 		}
 		for _, a := range v4 {
 			r.sends = append(r.sends,
-				loopPacket{ip, loopIPv4(a), rawInet4([4]byte{127, 0, 0, 1}), true},
-				loopPacket{arp, loopARP(a), rawLink(bigEndian(etherARP), lo.Index), false})
+				loopPacket{ip, loopIPv4(a), raw.Inet4([4]byte{127, 0, 0, 1}, 0), true},
+				loopPacket{arp, loopARP(a), raw.Link(bigEndian(etherARP), lo.Index), false})
 		}
 	}
 	if len(v6) > 0 {
@@ -60,7 +62,7 @@ func openRefresher(v4, v6 []netip.Addr) (_ *refresher, err error) {
 			return nil, err
 		}
 		for _, a := range v6 {
-			r.sends = append(r.sends, loopPacket{ip, loopIPv6(a), rawInet6([16]byte{15: 1}), true})
+			r.sends = append(r.sends, loopPacket{ip, loopIPv6(a), raw.Inet6([16]byte{15: 1}, 0, 0), true})
 		}
 	}
 	return r, nil
@@ -90,14 +92,14 @@ func (r *refresher) close() {
 func (r *refresher) send(mark uint32) error {
 	if mark != r.mark {
 		for _, fd := range r.sockets {
-			if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(mark)); err != nil {
+			if err := raw.Mark(fd, mark); err != nil {
 				return fmt.Errorf("mark a raw socket: CAP_NET_ADMIN is needed: %w", err)
 			}
 		}
 		r.mark = mark
 	}
 	for _, p := range r.sends {
-		err := rawSend(uintptr(p.socket), p.data, p.to)
+		err := raw.Send(p.socket, p.data, p.to)
 		switch {
 		case p.echoes && err == nil:
 			return errGateMissing

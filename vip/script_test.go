@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/understudy-sip/understudy/supervisor"
+	"github.com/understudy-sip/understudy/supervisor/raw"
 )
 
 // effectors have one surface.
@@ -222,7 +223,7 @@ func TestScript_command(t *testing.T) {
 	o := DefaultScriptOptions()
 	o.Up, o.Down, o.Interface, o.Cluster = "/up.sh", "/down.sh", "eth0", "pbx"
 	o.Addresses = []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}
-	o.Clock = rawClock
+	o.Clock = raw.Clock
 	o.Exec = func(_ context.Context, c Command) Result { got = c; return Result{Err: errors.New("over its limit")} }
 	s, err := NewScript(o)
 	if err != nil {

@@ -7,20 +7,12 @@ import (
 	"time"
 
 	"go.uber.org/zap/zaptest"
-	"golang.org/x/sys/unix"
 
 	"github.com/understudy-sip/understudy/supervisor"
+	"github.com/understudy-sip/understudy/supervisor/raw"
 )
 
-// rawClock is CLOCK_MONOTONIC_RAW, as leases use it.
-func rawClock() time.Duration {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC_RAW, &ts); err != nil {
-		panic(err)
-	}
-	return time.Duration(ts.Nano())
-}
-
+// raw.Clock is CLOCK_MONOTONIC_RAW, as leases use it.
 // reports collects what an effector reports.
 type reports struct {
 	mu   sync.Mutex
@@ -76,7 +68,7 @@ func notHeld(r supervisor.AddressReport) bool { return !r.Held && r.Err == nil }
 func options(said *reports) Options {
 	o := DefaultOptions()
 	o.Addresses, o.Interface, o.Cluster = group, wire, "test"
-	o.Clock, o.Report = rawClock, said.add
+	o.Clock, o.Report = raw.Clock, said.add
 	return o
 }
 
@@ -120,7 +112,7 @@ func launch(t testing.TB, h host, change ...func(*Options)) *running {
 
 // hold sets a hold of the epoch for another left.
 func (r *running) hold(epoch supervisor.Epoch, left time.Duration) {
-	r.Set(supervisor.Hold{Held: true, Epoch: epoch, Until: rawClock() + left})
+	r.Set(supervisor.Hold{Held: true, Epoch: epoch, Until: raw.Clock() + left})
 }
 
 // keep renews a lease of 150 ms every 20 ms, as the core does, until the function that it returns is called.

@@ -14,6 +14,7 @@ import (
 	"github.com/understudy-sip/understudy/raftstore"
 	"github.com/understudy-sip/understudy/supervisor"
 	"github.com/understudy-sip/understudy/supervisor/hook"
+	"github.com/understudy-sip/understudy/supervisor/raw"
 	"github.com/understudy-sip/understudy/supervisor/status"
 )
 
@@ -25,6 +26,7 @@ type node struct {
 	hooks   *hook.Queue
 	store   *raftstore.Store
 	runner  *supervisor.Runner
+	alarm   *raw.Poller
 	raft    *raftLog
 	address address // nil at a witness
 	senses  *senses
@@ -82,12 +84,16 @@ func (n *node) build(ctx context.Context) (err error) {
 	if n.probes, err = newProbes(s, n.senses, n.log); err != nil {
 		return err
 	}
+	if n.alarm, err = raw.NewPoller(func() error { n.runner.Ring(); return nil }); err != nil {
+		return err
+	}
 	n.runner = supervisor.NewRunner(supervisor.Options{
 		Self: s.Self, Nodes: s.Voters(), Boot: bootID, Timing: s.Timing, OnQuorumLoss: supervisor.QuorumLoss(s.OnQuorumLoss),
 		Budget: supervisor.Budget(s.SwitchoverBudget), Fence: fence, ConfigHash: s.Hash, Version: n.boot.Version,
 	}, supervisor.Ports{
 		Clock: clock, Wire: n.store, Log: n.raft, Address: n.address,
 		Audience: &audience{node: s.Self, cluster: s.Cluster, log: n.log.Named("role"), hooks: n.hooks, changed: n.probes.became},
+		Alarm:    n.alarm.Alarm,
 	})
 	n.api, err = status.Listen(ctx, s.API.Socket)
 	return err
@@ -97,6 +103,9 @@ func (n *node) close() error {
 	var errs []error
 	if n.api != nil {
 		errs = append(errs, n.api.Close())
+	}
+	if n.alarm != nil {
+		errs = append(errs, n.alarm.Close())
 	}
 	if n.store != nil {
 		errs = append(errs, n.store.Close())

@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-sip/understudy/nic"
 	"github.com/understudy-sip/understudy/supervisor"
 	"github.com/understudy-sip/understudy/supervisor/hook"
+	"github.com/understudy-sip/understudy/supervisor/raw"
 	"github.com/understudy-sip/understudy/supervisor/status"
 	"github.com/understudy-sip/understudy/vip"
 )
@@ -22,6 +23,7 @@ func (n *node) run(orderly, now context.Context) error {
 	if n.address != nil {
 		parts.start("service address", n.address.Run)
 	}
+	parts.start("alarm", n.alarm.Run)
 	parts.start("core", n.runner.Run)
 	if err := n.startSensors(parts); err != nil {
 		return errors.Join(err, parts.stop())
@@ -94,7 +96,7 @@ func newAddress(s *Setup, report func(supervisor.AddressReport), log *zap.Logger
 	if c.ControlVIPScripts {
 		o := vip.DefaultScriptOptions()
 		o.Up, o.Down, o.Addresses, o.Interface, o.Cluster = c.UpScript[0], c.DownScript[0], prefixes(s), s.Me().Interface, s.Cluster
-		o.Limit, o.Clock, o.Exec, o.Report, o.Logger = time.Duration(c.ScriptTimeout), rawClock, runScript, report, log
+		o.Limit, o.Clock, o.Exec, o.Report, o.Logger = time.Duration(c.ScriptTimeout), raw.Clock, runScript, report, log
 		return vip.NewScript(o)
 	}
 	o := vip.DefaultOptions()
@@ -103,7 +105,7 @@ func newAddress(s *Setup, report func(supervisor.AddressReport), log *zap.Logger
 	for _, d := range c.Announce.Schedule {
 		o.Announce.Schedule = append(o.Announce.Schedule, time.Duration(d))
 	}
-	o.Clock, o.Report, o.Logger = rawClock, report, log
+	o.Clock, o.Report, o.Logger = raw.Clock, report, log
 	return vip.New(o)
 }
 
