@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -101,7 +102,7 @@ func (c *Core) place() {
 	to := NodeID("")
 	for _, n := range c.others {
 		p := c.peers[n.ID]
-		if !c.fresh(p) || p.report.Epoch != c.record.Epoch || n.ID == c.record.Primary {
+		if !c.fresh(p) || p.report.Epoch != c.record.Epoch || n.ID == c.record.Primary || slices.Contains(p.report.Reasons, ReasonStore) {
 			continue
 		}
 		if n.ID == backup || to == "" && c.isPrimary() {

@@ -57,6 +57,7 @@ type Core struct {
 	newest             Epoch            // newest epoch that a named primary has spoken for
 	heldUntil          time.Duration    // latest end ever asked for: afterwards the kernel or the effector has closed the address
 	farewell           int              // how often the release of given is still repeated
+	said               int              // how often it was sent
 
 	nextClose, nextFarewell, nextPropose, nextReport time.Duration
 	nextCampaign, nextTransfer                       time.Duration
@@ -266,12 +267,16 @@ func (c *Core) isMember(id NodeID) bool {
 	return false
 }
 
-// Gone reports whether this node, being stopped, holds nothing and everybody who needs to know was told.
+// Gone reports whether this node, being stopped, holds nothing and everybody who needs to know was told. With nobody to take the role
+// there is nothing to wait for.
 func (c *Core) Gone() bool {
-	if c.state == Serving || c.state == Clinging || !c.down() {
+	switch {
+	case c.state == Serving || c.state == Clinging || !c.down():
 		return false
+	case c.state == Yielding:
+		return c.said >= farewells && !otherFit(c)
 	}
-	return c.state != Yielding && c.farewell == 0
+	return c.farewell == 0
 }
 
 // Leader is the node that leads Raft as far as this node knows; empty if none.

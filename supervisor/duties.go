@@ -38,7 +38,7 @@ func (c *Core) yield() {
 		c.lease.given = c.record.Epoch
 	}
 	c.vote.close(c.lease.given)
-	c.nextFarewell, c.nextPropose, c.farewell = c.now.Mono, c.now.Mono, 3
+	c.nextFarewell, c.nextPropose, c.farewell, c.said = c.now.Mono, c.now.Mono, farewells, 0
 	c.givenFor = TriggerReleased
 	if t := c.trigger(); t != "" && c.isPrimary() {
 		c.givenFor = t
@@ -177,7 +177,11 @@ func (c *Core) sayFarewell() {
 	for _, n := range c.others {
 		c.send(n.ID, Message{Kind: KindRelease, Epoch: c.lease.given, Seq: c.givenFor.number()})
 	}
+	c.said++
 	if c.state != Yielding {
 		c.farewell--
 	}
 }
+
+// farewells is how often a release is repeated.
+const farewells = 3

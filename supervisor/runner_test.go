@@ -193,6 +193,27 @@ func TestRunner_leave(t *testing.T) {
 	})
 }
 
+// With nobody to take the role, Leave does not wait for anybody.
+func TestRunner_leaveAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t)
+		time.Sleep(5 * time.Second)
+		p.wantHolder("a")
+		p.seats["b"].runner.Post(Sensed{Server: View{Class: ClassDead}, Reasons: []Reason{ReasonServerDead}})
+		time.Sleep(time.Second)
+		start := time.Now()
+		if err := p.seats["a"].runner.Leave(t.Context()); err != nil {
+			t.Fatalf("Leave: got %v, want nil", err)
+		}
+		if took, limit := time.Since(start), 200*time.Millisecond; took > limit {
+			t.Errorf("Leave took %v, want at most %v", took, limit)
+		}
+		if got := p.holders(); len(got) != 0 {
+			t.Errorf("holders: got %v, want none", got)
+		}
+	})
+}
+
 // Run drops the address when it is told to end without a hand-over.
 func TestRunner_endDropsAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -44,5 +45,24 @@ func TestHook_hostile(t *testing.T) {
 				return !strings.Contains(string(out), "sleep 1000.25") && !strings.Contains(string(out), "yes 1000.25")
 			})
 		})
+	}
+}
+
+// A primary that is stopped in order waits for its on-backup hook: what it sets in motion is done when the sidecar is gone.
+func TestHook_leave(t *testing.T) {
+	p := newRig(t, func(p *rig) {
+		hook := filepath.Join(p.lab.Dir(), "hook-leave")
+		p.must(os.WriteFile(hook, []byte("#!/bin/sh\nsleep 1\necho $UNDERSTUDY_ROLE >>"+hook+".$UNDERSTUDY_NODE\n"), 0o700)) //nolint:gosec // it is run
+		p.extra = fmt.Sprintf("hooks: {on-backup: [%s], timeout: 5s}\n", hook)
+	})
+	primary := p.primary()
+	p.signal(primary, syscall.SIGTERM)
+	if code := p.code(primary); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	said, err := os.ReadFile(filepath.Join(p.lab.Dir(), "hook-leave."+primary))
+	p.must(err)
+	if roles := strings.Fields(string(said)); len(roles) == 0 || roles[len(roles)-1] != "backup" {
+		t.Errorf("roles that the hook was told: got %q, want backup at last", roles)
 	}
 }

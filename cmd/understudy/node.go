@@ -43,7 +43,8 @@ type address interface {
 }
 
 const (
-	leaveLimit   = 3 * time.Second // for handing the role over
+	leaveLimit   = 3 * time.Second  // for handing the role over
+	drainLimit   = 10 * time.Second // for the hooks that follow
 	proposeLimit = time.Second
 )
 

@@ -44,6 +44,11 @@ func (n *node) run(orderly, now context.Context) error {
 			n.log.Warn("left without handing the role over", zap.Error(gone))
 		}
 		cancel()
+		drain, cancel := context.WithTimeout(now, drainLimit) // the hooks hear of the role that was just given up
+		if err := n.hooks.Drain(drain); err != nil {
+			n.log.Warn("left before the hooks were done", zap.Error(err))
+		}
+		cancel()
 	}
 	err = errors.Join(err, parts.stop())
 	n.raft.tasks.Wait()
