@@ -35,6 +35,8 @@ type Result struct {
 	Recovery time.Duration `json:"recovery_ns"`
 	// Stall is the longest time for which the observer itself was held up.
 	Stall time.Duration `json:"stall_ns"`
+	// Stolen is the processor time that the hypervisor gave to others, from just before the fault until the pair was healthy again.
+	Stolen time.Duration `json:"stolen_ns"`
 	// Load is what the phones noticed, for faults with load.
 	Load *LoadResult `json:"load,omitempty"`
 	// Unhealthy tells why the run can't be trusted, or did not end well: the pair was not healthy before, or not again afterwards.
@@ -72,6 +74,7 @@ func (l *Lab) Measure(ctx context.Context, f Fault) (Result, error) {
 	if err != nil {
 		return r, err
 	}
+	before := stolen()
 	injection, err := l.Inject(f)
 	if errors.Is(err, ErrNoPrimary) { // it was healthy a moment ago: that is a result, not the end of all others
 		r.Unhealthy = "just before the fault: " + err.Error()
@@ -94,6 +97,7 @@ func (l *Lab) Measure(ctx context.Context, f Fault) (Result, error) {
 		return r, err
 	}
 	l.fill(&r, injection, healed, end)
+	r.Stolen = stolen() - before
 	return r, ctx.Err()
 }
 

@@ -28,20 +28,30 @@ func (r Report) Markdown() string {
 	}
 	b.WriteString(r.idleRow())
 	fmt.Fprintf(&b, "\nOutage min / median / max: the longest time between two requests that the service address answered within %v, asked every %v "+
-		"without retransmission. %d runs each, %s, %v in all. The client itself stumbled for at most %s.\n",
-		AnswerLimit, AskInterval, r.Runs, r.Machine, r.Took.Round(time.Second), brief(r.stumbled()))
+		"without retransmission. %d runs each, %s, %v in all.%s\n",
+		AnswerLimit, AskInterval, r.Runs, r.Machine, r.Took.Round(time.Second), r.disturbed())
 	return b.String()
 }
 
-// stumbled is the longest time for which the client sent nothing.
-func (r Report) stumbled() time.Duration {
-	var worst time.Duration
+// disturbed tells how much of what was measured may be the machine's.
+func (r Report) disturbed() string {
+	var stall, worst time.Duration
+	var runs, robbed int
 	for _, c := range r.Columns {
 		for _, result := range c.Results {
-			worst = max(worst, result.During.Stall, result.Healing.Stall)
+			stall = max(stall, result.During.Stall, result.Healing.Stall)
+			worst = max(worst, result.Stolen)
+			runs++
+			if result.Stolen > 0 {
+				robbed++
+			}
 		}
 	}
-	return worst
+	s := fmt.Sprintf(" The client itself stumbled for at most %s.", brief(stall))
+	if robbed > 0 {
+		s += fmt.Sprintf(" The hypervisor took processor time away in %d of %d runs, at most %s.", robbed, runs, brief(worst))
+	}
+	return s
 }
 
 // of picks the results of one fault.

@@ -87,6 +87,9 @@ func line(r lab.Result) string {
 	if stall := max(r.During.Stall, r.Healing.Stall, r.Stall); stall > stumble {
 		s += fmt.Sprintf(", the lab itself stumbled for %.0f ms", millis(stall))
 	}
+	if r.Stolen > stumble {
+		s += fmt.Sprintf(", %.0f ms of processor time were stolen", millis(r.Stolen))
+	}
 	if r.Load != nil {
 		s += fmt.Sprintf(", with retransmission %d of %d lost", r.Load.Lost, r.Load.Sent)
 	}
