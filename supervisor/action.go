@@ -47,6 +47,9 @@ type Became struct {
 // Tell passes this node's report to the others. The newest replaces older ones that wait.
 type Tell struct{ Report Report }
 
+// Announce tells the neighbours again where the service address is.
+type Announce struct{}
+
 // Alert tells people something that is no change of state.
 type Alert struct {
 	Name string // stable: "budget-spent", "store-slow"
@@ -60,4 +63,5 @@ func (Campaign) action() {}
 func (Transfer) action() {}
 func (Became) action()   {}
 func (Tell) action()     {}
+func (Announce) action() {}
 func (Alert) action()    {}

@@ -52,6 +52,9 @@ func (c *Core) Report() Report {
 	if c.leaving {
 		reasons = append(reasons, ReasonLeaving)
 	}
+	if silent(c) {
+		reasons = append(reasons, ReasonSilence)
+	}
 	slices.Sort(reasons)
 	return Report{
 		Node: c.opt.Self, Boot: c.opt.Boot, Epoch: c.record.Epoch, State: c.state, Ready: fit(c), Reasons: reasons,

@@ -52,37 +52,6 @@ func (c *Core) adopt() {
 	}
 }
 
-// judgePath moves the role off a primary whose lease is fine but whose SIP server nobody else reaches, when both other nodes look and
-// both find the service address dead.
-func (c *Core) judgePath() {
-	now, t, p := c.now.Mono, c.opt.Timing, c.record.Primary
-	settled := 2 * t.VantageSilence
-	if now-c.epochAt < settled || paused(c) || c.record.BudgetLeft(c.opt.Budget, c.now.Wall) == 0 {
-		return
-	}
-	if p == c.opt.Self {
-		if c.state != Serving {
-			return
-		}
-	} else if c.vote.silent(now, t.Suspect) || c.vote.since == 0 || now-c.vote.since < settled {
-		return
-	}
-	views := c.views(p, func(r *Report) View { return r.Service }, c.sensed.Service)
-	if len(views) < 2 {
-		return
-	}
-	for _, v := range views {
-		if v.Class != ClassDead {
-			return
-		}
-	}
-	for _, n := range c.members() {
-		if n != p && c.candidate(n) {
-			c.propose(n, TriggerPath, fmt.Sprintf("%d nodes get no answer from the service address at %s: %s", len(views), p, views[0].Text))
-		}
-	}
-}
-
 // place moves Raft leadership off the primary's host, best onto the backup: then neither the primary's death nor a witness's slow disk
 // delays the next role change.
 func (c *Core) place() {

@@ -23,6 +23,7 @@ type Options struct {
 	OnQuorumLoss QuorumLoss
 	Budget       Budget
 	Fence        Fence
+	BindWait     time.Duration // with a listener on neither member: how long a primary waits for its own before it lets the other try; 0: for ever
 	ConfigHash   string
 	Version      string
 }
@@ -38,13 +39,15 @@ type Core struct {
 	now     Now
 	started bool
 
-	state   State
-	record  Record
-	synced  bool
-	epochAt time.Duration // when this node learned of the record's epoch
-	leader  NodeID
-	vote    voter
-	lease   lease
+	state       State
+	record      Record
+	synced      bool
+	epochAt     time.Duration // when this node learned of the record's epoch
+	servedSince time.Duration // when it began to serve, in an epoch
+	served      Epoch         // that epoch
+	leader      NodeID
+	vote        voter
+	lease       lease
 
 	sensed             Sensed
 	leaving            bool
@@ -60,7 +63,9 @@ type Core struct {
 	said               int              // how often it was sent
 
 	nextClose, nextFarewell, nextPropose, nextReport time.Duration
-	nextCampaign, nextTransfer                       time.Duration
+	nextCampaign, nextTransfer, nextSettle           time.Duration
+	nextAnnounce                                     time.Duration
+	pathLostAt                                       time.Duration // since when all others find the service address dead; never: they don't
 	proposed                                         Epoch
 	told                                             Report
 	out                                              []Action
@@ -88,7 +93,7 @@ func New(opt Options, now Now) *Core {
 	c.vote.free = now.Mono + opt.Timing.Promise(MaxGuard)
 	c.vote.heard = now.Mono
 	c.lease.begin(0, now.Mono)
-	c.nextReport = now.Mono
+	c.nextReport, c.pathLostAt = now.Mono, never
 	return c
 }
 
@@ -212,6 +217,9 @@ func (c *Core) row() *row {
 func (c *Core) enter(r row) {
 	from := c.state
 	c.state = r.to
+	if r.to == Serving && c.served != c.record.Epoch {
+		c.served, c.servedSince = c.record.Epoch, c.now.Mono
+	}
 	if r.do != nil {
 		r.do(c)
 	}

@@ -57,6 +57,8 @@ func (c *Core) duties() {
 	case Yielding:
 		c.handOver()
 	}
+	c.forget()
+	c.reannounce()
 	c.sayFarewell()
 	c.control()
 	if c.state == Clinging {
@@ -140,6 +142,7 @@ func (c *Core) propose(to NodeID, trigger Trigger, why string) {
 	c.nextPropose = now + max(2*c.opt.Timing.Renew, 30*time.Millisecond)
 	c.do(Propose{Entry{Role: &RoleEntry{
 		Epoch: c.record.Epoch + 1, To: to, At: c.now.Wall, Trigger: trigger, Reason: why, By: string(c.opt.Self), Budget: c.opt.Budget,
+		Period: c.period(trigger),
 	}}})
 }
 
@@ -148,7 +151,7 @@ func (c *Core) handOver() {
 	if c.lease.given != c.record.Epoch || !c.isPrimary() {
 		return // the record has moved already
 	}
-	if other := c.otherMember(); c.memberFit(other) {
+	if other := c.otherMember(); c.memberFit(other) || c.givenFor == TriggerListener && c.deafOnly(other) {
 		t := c.unjudged(c.givenFor)
 		if t.Automatic() && paused(c) {
 			return // the pause came after this node had given up: the role can only come back here

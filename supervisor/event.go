@@ -50,6 +50,8 @@ type Sensed struct {
 	Server  View
 	Service View
 	Members map[NodeID]View
+	Traffic Traffic
+	Deaf    time.Duration // with ReasonListener: since when nothing listens, on the node's own raw monotonic clock
 }
 
 // AddressIs is the effector's word about the service address.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 func canVote(c *Core) bool      { return c.synced && c.now.Mono >= c.vote.free }
@@ -75,7 +76,7 @@ func mustYield(c *Core) bool {
 		return true
 	}
 	t := c.trigger()
-	if t == "" || !otherFit(c) || paused(c) {
+	if t == "" || paused(c) || !canPassOn(c) {
 		return false
 	}
 	return !t.Judged() || c.record.BudgetLeft(c.opt.Budget, c.now.Wall) > 0
@@ -84,20 +85,26 @@ func mustYield(c *Core) bool {
 // trigger is the switchover that this node's own reasons ask for, or none. Draining does not: a server that is overloaded here would
 // be overloaded there.
 func (c *Core) trigger() Trigger {
-	has := func(rs ...Reason) bool {
-		return slices.ContainsFunc(rs, func(r Reason) bool { return slices.Contains(c.sensed.Reasons, r) })
-	}
 	switch {
 	case c.leaving:
 		return TriggerLeave
-	case has(ReasonServerDead, ReasonServerHung):
+	case c.feels(ReasonServerDead, ReasonServerHung):
 		return TriggerServer
-	case has(ReasonNIC, ReasonSIPNIC):
+	case c.feels(ReasonNIC, ReasonSIPNIC):
 		return TriggerNIC
-	case has(ReasonAddress):
+	case c.feels(ReasonListener):
+		return TriggerListener
+	case c.feels(ReasonAddress):
 		return TriggerAddress
+	case silent(c):
+		return TriggerSilence
 	}
 	return ""
+}
+
+// feels reports whether this node's sensors give any of these reasons.
+func (c *Core) feels(rs ...Reason) bool {
+	return slices.ContainsFunc(rs, func(r Reason) bool { return slices.Contains(c.sensed.Reasons, r) })
 }
 
 func otherFit(c *Core) bool { return c.memberFit(c.otherMember()) }
@@ -163,6 +170,9 @@ func reason(c *Core) string {
 func ownReasons(c *Core) string {
 	if c.leaving {
 		return string(ReasonLeaving)
+	}
+	if silent(c) && len(c.sensed.Reasons) == 0 {
+		return fmt.Sprintf("no SIP message for %v, and no device that it checks answers", c.quiet().Round(100*time.Millisecond))
 	}
 	text := joinReasons(c.sensed.Reasons)
 	if c.sensed.Server.Class != ClassServing && c.sensed.Server.Text != "" {

@@ -36,6 +36,8 @@ const (
 	ReasonNIC         Reason = "nic"              // the interface of the node address is down
 	ReasonSIPNIC      Reason = "sip-nic"          // the interface of the service address is down
 	ReasonAddress     Reason = "vip"              // the service address can't be put up
+	ReasonListener    Reason = "listener"         // its process lives, but nothing listens on its SIP port
+	ReasonSilence     Reason = "silence"          // a primary: no SIP traffic for too long. The core finds it, no sensor
 	ReasonStore       Reason = "store"            // the state folder can't be written
 	ReasonConfig      Reason = "config"           // the configuration differs from the other nodes'
 	ReasonLeaving     Reason = "leaving"          // the operator is stopping it

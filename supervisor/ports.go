@@ -13,9 +13,11 @@ type Log interface {
 	Transfer(to NodeID)
 }
 
-// Address is the effector of the service address. Set replaces what was asked for before and must not block.
+// Address is the effector of the service address. Set replaces what was asked for before. Announce tells the neighbours again where the
+// address is, if it is here. Neither may block.
 type Address interface {
 	Set(h Hold)
+	Announce()
 }
 
 // Audience is told what happened. Its methods must not block.

@@ -22,10 +22,12 @@ const (
 	TriggerPath     Trigger = "sip-path"       // nobody else reaches the primary's SIP server
 	TriggerLeave    Trigger = "leave"          // the primary's sidecar was stopped by its operator
 	TriggerOperator Trigger = "operator"       // somebody asked
+	TriggerSilence  Trigger = "sip-silence"    // no SIP message reached the primary, and all devices it checks are out of service
+	TriggerListener Trigger = "sip-listener"   // nothing listens where the primary's SIP server should
 )
 
 // triggers numbers those that a RELEASE can carry in its Seq. The order is the wire format: it only grows.
-var triggers = [...]Trigger{TriggerReleased, TriggerServer, TriggerNIC, TriggerAddress, TriggerLeave}
+var triggers = [...]Trigger{TriggerReleased, TriggerServer, TriggerNIC, TriggerAddress, TriggerLeave, TriggerSilence, TriggerListener}
 
 func (t Trigger) number() uint64 { return uint64(max(0, slices.Index(triggers[:], t))) }
 
@@ -36,7 +38,8 @@ func triggerOf(n uint64) Trigger {
 	return TriggerReleased
 }
 
-// Judged reports whether the budget applies.
+// Judged reports whether the budget applies. An address that can't go up is certain where it is, but may fail at the other member too,
+// which nobody knows before it tries: only the budget keeps the role from going to and fro.
 func (t Trigger) Judged() bool { return t == TriggerPath || t == TriggerAddress }
 
 // Automatic reports whether a pause holds it back. A pause holds the role where it is: it never keeps a primary from being chosen again.
@@ -69,6 +72,8 @@ type Record struct {
 	Since   time.Time    `json:"since"`
 	Paused  Pause        `json:"paused"`
 	History []Switchover `json:"history"` // oldest first, at most HistoryLimit
+
+	Doubling map[Trigger]Doubling `json:"doubling,omitempty"` // the double-switchover rule; never changed in place
 }
 
 // HistoryLimit bounds the history kept in the record.
@@ -79,6 +84,8 @@ type Entry struct {
 	Role   *RoleEntry  `json:"role,omitempty"`
 	Pause  *PauseEntry `json:"pause,omitempty"`
 	Resume bool        `json:"resume,omitempty"`
+
+	Settled *SettledEntry `json:"settled,omitempty"`
 }
 
 // RoleEntry makes To primary of Epoch. It applies only on top of Epoch-1, so repeating it is harmless.
@@ -90,6 +97,14 @@ type RoleEntry struct {
 	Reason  string    `json:"reason"`
 	By      string    `json:"by"`
 	Budget  Budget    `json:"budget"` // the proposer's; equal on all nodes with equal configurations
+
+	Period time.Duration `json:"period,omitempty"` // of the double-switchover rule, for triggers that have one
+}
+
+// SettledEntry says that the primary of an epoch found the condition of a trigger gone: its double-switchover rule starts over.
+type SettledEntry struct {
+	Epoch   Epoch   `json:"epoch"`
+	Trigger Trigger `json:"trigger"`
 }
 
 // PauseEntry suspends automatic switchovers.
@@ -120,6 +135,12 @@ func (r Record) Apply(e Entry) (Record, error) {
 	case e.Pause != nil:
 		r.Paused = e.Pause.Pause
 		return r, nil
+	case e.Settled != nil:
+		if e.Settled.Epoch != r.Epoch {
+			return r, fmt.Errorf("%w: settled in epoch %d, now it is %d", ErrStaleEpoch, e.Settled.Epoch, r.Epoch)
+		}
+		r.Doubling = r.settled(e.Settled.Trigger)
+		return r, nil
 	case e.Resume:
 		r.Paused = Pause{}
 		return r, nil
@@ -147,6 +168,9 @@ func (r Record) applyRole(e RoleEntry) (Record, error) {
 		history = history[len(history)-HistoryLimit+1:]
 	}
 	r.History = append(append(make([]Switchover, 0, len(history)+1), history...), line)
+	if e.To != r.Primary {
+		r.Doubling = r.turnOver(e.Trigger, r.Primary, e.To, e.Period)
+	}
 	r.Epoch, r.Primary, r.Since = e.Epoch, e.To, at
 	return r, nil
 }

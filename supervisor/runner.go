@@ -172,6 +172,8 @@ func (r *Runner) step(ev Event) {
 			r.ports.Log.Transfer(a.To)
 		case Hold:
 			r.ports.Address.Set(a)
+		case Announce:
+			r.ports.Address.Announce()
 		case Became:
 			r.ports.Audience.Became(a)
 		case Alert:

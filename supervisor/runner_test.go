@@ -13,6 +13,8 @@ type pair struct {
 	t     *testing.T
 	start time.Time
 
+	running sync.WaitGroup
+
 	mu     sync.Mutex
 	record Record
 	seats  map[NodeID]*seat
@@ -23,11 +25,13 @@ type seat struct {
 	p      *pair
 	id     NodeID
 	runner *Runner
-	alarm  *time.Timer
-	stop   context.CancelFunc
-	cut    bool
-	hold   Hold
-	became []State
+	ctx    context.Context //nolint:containedctx // a run's, from sit to start
+	stop   func()
+
+	options Options
+	cut     bool
+	hold    Hold
+	became  []State
 }
 
 func (p *pair) now() Now { return Now{Mono: time.Since(p.start), Wall: time.Now()} }
@@ -75,6 +79,7 @@ func (s *seat) Propose(e Entry) {
 func (s *seat) Campaign()       {}
 func (s *seat) Transfer(NodeID) {}
 func (s *seat) Alert(Alert)     {}
+func (s *seat) Announce()       {}
 
 func (s *seat) Set(h Hold) {
 	s.p.mu.Lock()
@@ -115,34 +120,68 @@ func newPair(t *testing.T) *pair {
 	nodes := []Node{{ID: "a"}, {ID: "b"}, {ID: "w", Witness: true}}
 	for _, n := range nodes {
 		s := &seat{p: p, id: n.ID}
-		s.alarm = time.AfterFunc(time.Hour, func() { s.runner.Ring() })
-		s.runner = NewRunner(Options{Self: n.ID, Nodes: nodes, Timing: timing, Budget: Budget{3, time.Hour}, Fence: FenceNftables},
-			Ports{Clock: p.now, Wire: s, Log: s, Address: s, Audience: s, Alarm: func(d time.Duration) { s.alarm.Reset(d) }})
-		p.seats[n.ID] = s
-	}
-	var running sync.WaitGroup
-	for _, s := range p.seats {
-		ctx, stop := context.WithCancel(t.Context())
-		s.stop = stop
-		running.Go(func() {
-			if err := s.runner.Run(ctx); err != nil {
-				t.Errorf("Run: got %v, want nil", err)
-			}
-		})
-		s.runner.Post(Applied{Synced: true})
-		s.runner.Post(Led{Leader: "w"})
-		if s.id != "w" {
-			s.runner.Post(Sensed{Server: View{Class: ClassServing}})
+		s.options = Options{
+			Self: n.ID, Nodes: nodes, Timing: timing, Budget: Budget{3, time.Hour}, Fence: FenceNftables, BindWait: 10 * time.Second,
 		}
+		p.seats[n.ID] = s
+		s.sit()
+	}
+	for _, s := range p.seats {
+		s.start()
 	}
 	t.Cleanup(func() {
 		for _, s := range p.seats {
 			s.stop()
-			s.alarm.Stop()
 		}
-		running.Wait()
+		p.running.Wait()
 	})
 	return p
+}
+
+// sit makes the seat's runner.
+func (s *seat) sit() {
+	alarm := time.AfterFunc(time.Hour, func() { s.runner.Ring() })
+	s.runner = NewRunner(s.options,
+		Ports{Clock: s.p.now, Wire: s, Log: s, Address: s, Audience: s, Alarm: func(d time.Duration) { alarm.Reset(d) }})
+	ctx, cancel := context.WithCancel(s.p.t.Context())
+	s.ctx, s.stop = ctx, func() { cancel(); alarm.Stop() }
+}
+
+// start runs it, with the record as it is.
+func (s *seat) start() {
+	runner, ctx := s.runner, s.ctx
+	s.p.running.Go(func() {
+		if err := runner.Run(ctx); err != nil {
+			s.p.t.Errorf("Run: got %v, want nil", err)
+		}
+	})
+	s.p.mu.Lock()
+	record := s.p.record
+	s.p.mu.Unlock()
+	runner.Post(Applied{Record: record, Synced: true})
+	runner.Post(Led{Leader: "w"})
+	if s.id != "w" {
+		runner.Post(Sensed{Server: View{Class: ClassServing}})
+	}
+}
+
+// restart ends a node's process and starts another.
+func (p *pair) restart(id NodeID) {
+	s := p.seats[id]
+	s.stop()
+	synctest.Wait()
+	s.options.Boot++
+	s.sit()
+	s.start()
+}
+
+// reasons are a node's own, as it reports them.
+func (p *pair) reasons(id NodeID) (rs []Reason) {
+	p.t.Helper()
+	if err := p.seats[id].runner.Look(p.t.Context(), func(c *Core, _ Now) { rs = c.Report().Reasons }); err != nil {
+		p.t.Fatal(err)
+	}
+	return rs
 }
 
 func (p *pair) wantHolder(want NodeID) {

@@ -49,7 +49,7 @@ var table = []row{
 		why: "a majority promised its support"},
 	{from: from(Standing), when: namesOther, to: Following,
 		why: "the other member was chosen", do: (*Core).follow, detail: reason},
-	{from: from(Standing), when: all(namesMe, not(fit), otherFit, not(paused)), to: Yielding,
+	{from: from(Standing), when: all(namesMe, not(fit), canPassOn, not(paused)), to: Yielding,
 		why: "this node can't serve and the other can", do: (*Core).yield, detail: ownReasons},
 	{from: from(Standing), when: all(namesMe, fit, not(leaseRuns), barredLong), to: Claiming,
 		why: "a voter has closed this epoch and nobody has taken the next"},

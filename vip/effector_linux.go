@@ -155,6 +155,9 @@ func (e *effector) loop(ctx context.Context) {
 func (e *effector) look() (time.Duration, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.v.again.Swap(false) {
+		e.machine.again(e.clock())
+	}
 	for e.settle(true) {
 	}
 	now := e.clock()
@@ -185,6 +188,9 @@ func (e *effector) settle(everything bool) bool {
 		e.machine.set(e.clock(), h, newest)
 	}
 	now := e.clock()
+	if everything && e.v.doubted.Swap(false) {
+		e.machine.touched(now, true, true)
+	}
 	until := time.Duration(0)
 	if e.machine.wanted(now) {
 		until = e.machine.hold.Until

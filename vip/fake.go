@@ -45,6 +45,9 @@ func (f *Fake) Set(h supervisor.Hold) {
 	}
 }
 
+// Announce does nothing.
+func (f *Fake) Announce() {}
+
 // CleanUp removes all addresses.
 func (f *Fake) CleanUp(context.Context) error {
 	f.change(supervisor.Hold{})

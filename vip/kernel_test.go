@@ -113,6 +113,36 @@ func TestVIP_announces(t *testing.T) {
 	}
 }
 
+// Announce heals a neighbour that believes the address elsewhere, long after the announcements of taking it.
+func TestVIP_announcesAgain(t *testing.T) {
+	a, b := pair(t)
+	v := launch(t, a, func(o *Options) { o.Announce = Announce{Schedule: []time.Duration{0}} })
+	defer v.keep(1)()
+	v.said.await(t, "held", held(1))
+	time.Sleep(50 * time.Millisecond) // what was announced on taking it is over
+	stale := net.HardwareAddr{2, 0, 0, 0, 0, 99}
+	for _, p := range group {
+		eventually(t, "neighbour entry of "+p.String()+" moves", func() bool {
+			b.do(t, func() error {
+				l, err := netlink.LinkByName(wire)
+				if err != nil {
+					return err
+				}
+				n := &netlink.Neigh{LinkIndex: l.Attrs().Index, State: netlink.NUD_REACHABLE, IP: p.Addr().AsSlice(), HardwareAddr: stale}
+				return netlink.NeighSet(n)
+			})
+			v.Announce()
+			for range 20 {
+				time.Sleep(10 * time.Millisecond)
+				if mac := b.neighbour(t, p.Addr()).String(); mac != stale.String() && mac != "" {
+					return true
+				}
+			}
+			return false
+		})
+	}
+}
+
 func (h host) neighbour(t testing.TB, of netip.Addr) (mac net.HardwareAddr) {
 	h.do(t, func() error {
 		all, err := netlink.NeighList(0, netlink.FAMILY_ALL)

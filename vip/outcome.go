@@ -149,6 +149,14 @@ func (m *machine) up(now time.Duration) {
 	}
 }
 
+// again starts the announcements anew, if there is anything to announce.
+func (m *machine) again(now time.Duration) {
+	if !m.fresh && m.wanted(now) && m.addr == present {
+		m.base, m.round = now, -1
+		m.nextRound(now)
+	}
+}
+
 // nextRound plans the first announcement that is not in the past; at the start that may be now.
 func (m *machine) nextRound(now time.Duration) {
 	for m.round++; m.round < len(m.announce.Schedule); m.round++ {

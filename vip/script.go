@@ -84,6 +84,8 @@ type Script struct {
 	opts  ScriptOptions
 	box   *mailbox
 	clean atomic.Bool // CleanUp succeeded, so Run needn't begin with the same
+
+	doubted, running atomic.Bool // Repair was called and Run has not seen it yet; a script runs
 }
 
 // NewScript checks the options. It touches nothing.
@@ -98,12 +100,24 @@ func NewScript(opts ScriptOptions) (*Script, error) {
 // Fence is FenceNone: nothing but this process has the address taken down.
 func (s *Script) Fence() supervisor.Fence { return supervisor.FenceNone }
 
+// Announce does nothing: whoever puts the address up announces it.
+func (s *Script) Announce() {}
+
 // Set gives the newest desired state, like VIP.Set.
 func (s *Script) Set(h supervisor.Hold) {
 	if s.box.put(h) {
 		s.box.knock()
 	}
 }
+
+// Repair runs the script of the desired state again for every address. It never blocks. The pauses after failures hold.
+func (s *Script) Repair() {
+	s.doubted.Store(true)
+	s.box.knock()
+}
+
+// Busy reports whether a script runs, or a Repair has not been begun yet.
+func (s *Script) Busy() bool { return s.doubted.Load() || s.running.Load() }
 
 // CleanUp runs the down script for every address, because an earlier process may have left it up.
 func (s *Script) CleanUp(ctx context.Context) error {
@@ -135,9 +149,15 @@ func (s *Script) Run(ctx context.Context) error {
 			m.set(s.opts.Clock(), h, newest)
 		}
 		now := s.opts.Clock()
+		if s.doubted.Load() {
+			s.running.Store(true) // never neither, or Busy were wrong for a moment
+			s.doubted.Store(false)
+			m.doubt()
+		}
 		switch step := m.step(now); step.kind {
 		case scriptRun:
 			m.started(step.call)
+			s.running.Store(true)
 			running, stop := context.WithCancel(context.WithoutCancel(ctx)) // the last down scripts run after ctx has ended
 			cancel = stop
 			wg.Go(func() { defer stop(); ended <- s.exec(running, step.call) })
@@ -154,6 +174,7 @@ func (s *Script) Run(ctx context.Context) error {
 		if m.left() {
 			return m.problem()
 		}
+		s.running.Store(m.running != nil)
 		timer.Reset(min(m.wakeAt(now)-now, time.Hour))
 		select {
 		case <-s.box.wake:

@@ -20,6 +20,8 @@ type VIP struct {
 	box     *mailbox
 	gate    *gate
 	repairs atomic.Uint64
+	doubted atomic.Bool // Repair was called and the loop has not seen it yet
+	again   atomic.Bool              // announce anew
 	active  atomic.Pointer[effector] // while Run runs
 
 	mu       sync.Mutex
@@ -63,6 +65,22 @@ func (v *VIP) Set(h supervisor.Hold) {
 		v.box.knock()
 	}
 }
+
+// Announce tells all neighbours again where the addresses are, on the schedule that follows taking them, if they are up.
+func (v *VIP) Announce() {
+	v.again.Store(true)
+	v.box.knock()
+}
+
+// Repair has the effector look whether the addresses are as they shall be, and put them right, as if the kernel had told of a change. It
+// never blocks.
+func (v *VIP) Repair() {
+	v.doubted.Store(true)
+	v.box.knock()
+}
+
+// Busy reports whether a Repair has not been begun yet.
+func (v *VIP) Busy() bool { return v.doubted.Load() }
 
 // Present tells which addresses are on the interface now, whoever put them there.
 func (v *VIP) Present() (map[netip.Prefix]bool, error) {

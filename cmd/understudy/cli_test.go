@@ -45,7 +45,7 @@ func TestCLI_mistakes(t *testing.T) {
 // What people see of help: the verbs in groups, and every verb with an example where one helps.
 func TestCLI_help(t *testing.T) {
 	lines := [][]string{{"--help"}}
-	for _, verb := range []string{"run", "check", "status", "history", "demo", "switchover", "pause", "resume", "pki", "version"} {
+	for _, verb := range []string{"run", "check", "status", "explain", "history", "demo", "switchover", "pause", "resume", "pki", "version"} {
 		lines = append(lines, []string{verb, "--help"})
 	}
 	lines = append(lines, []string{"pki", "init", "--help"}, []string{"pki", "issue", "--help"})

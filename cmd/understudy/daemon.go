@@ -59,6 +59,12 @@ func (d *daemon) History() []supervisor.Switchover {
 	return r.History
 }
 
+// Explain tells why the role is where it is, as this node sees it.
+func (d *daemon) Explain() (e supervisor.Explanation) {
+	d.look(func(c *supervisor.Core, now supervisor.Now) { e = c.Explain(now) })
+	return e
+}
+
 // Switchover commits the next epoch and waits until its primary serves.
 func (d *daemon) Switchover(ctx context.Context, o status.SwitchoverOrder) (status.SwitchoverResult, error) {
 	began := time.Now()

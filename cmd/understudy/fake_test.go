@@ -23,6 +23,18 @@ type fakeDaemon struct {
 func (f *fakeDaemon) Snapshot() status.Snapshot        { return status.Build(f.in) }
 func (f *fakeDaemon) History() []supervisor.Switchover { return f.in.Record.History }
 
+func (f *fakeDaemon) Explain() supervisor.Explanation {
+	return supervisor.Explanation{
+		Node: "wit-1", Primary: "edge-a", Epoch: 7, Decision: "keep edge-a as primary of epoch 7",
+		Facts: []supervisor.Fact{
+			{About: "edge-a", From: "edge-a", What: "own probe", Says: "serving (200 in 0.3ms)", Vote: supervisor.VoteStay},
+			{About: "edge-a", From: "wit-1", What: "probe of the service address", Says: "dead (no answer for 350ms)", Vote: supervisor.VoteMove},
+			{From: "wit-1", What: "budget", Says: "3 of 3 judged switchovers left in 1h0m0s"},
+		},
+		Moves: []string{"an operator: understudy switchover"}, Holds: []string{"not moved by: a lost witness"},
+	}
+}
+
 func (f *fakeDaemon) Switchover(_ context.Context, o status.SwitchoverOrder) (status.SwitchoverResult, error) {
 	return status.SwitchoverResult{Epoch: f.in.Record.Epoch + 1, Took: 7300 * time.Microsecond}, f.refusal
 }

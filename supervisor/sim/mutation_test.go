@@ -56,7 +56,7 @@ var mutants = []mutant{
 	{name: "closes although it hears the primary", file: "receive.go", old: "m.Epoch != v.closed && !v.silent(now, t.Suspect)", new: "t.Suspect < 0", args: onlyScenarios + "unheard"},
 	{name: "late loop not voided", file: "core.go", old: "c.vote.heard = max(c.vote.heard, now.Mono)", new: "_ = late", args: onlyScenarios + "paused for longer"},
 	{name: "probe storm", file: "receive.go", old: " && m.Seq == l.seq && fit(c) && !closedHere(c) {", new: " {"},
-	{name: "gives the role up in a pause", file: "table.go", old: "all(namesMe, not(fit), otherFit, not(paused)), to: Yielding", new: "all(namesMe, not(fit), otherFit), to: Yielding", args: onlyScenarios + "paused, host"},
+	{name: "gives the role up in a pause", file: "table.go", old: "all(namesMe, not(fit), canPassOn, not(paused)), to: Yielding", new: "all(namesMe, not(fit), canPassOn), to: Yielding", args: onlyScenarios + "paused, host"},
 	{name: "a probe counts as a renewal", file: "receive.go", old: "c.newest = max(c.newest, m.Epoch) // committed", new: "v.listen(c.now.Mono, c.opt.Timing.Suspect) // committed", args: onlyScenarios + "deaf"},
 	{name: "a spent budget keeps the role with nobody", file: "duties.go", old: "c.unjudged(c.freedFor)", new: "c.freedFor", args: onlyScenarios + "budget spent",
 		also: []mutant{{file: "duties.go", old: "c.unjudged(c.givenFor)", new: "c.givenFor"}}},

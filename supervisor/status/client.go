@@ -49,6 +49,11 @@ func (c *Client) History(ctx context.Context) ([]supervisor.Switchover, error) {
 	return answer.History, err
 }
 
+// Explain asks why the role is where it is.
+func (c *Client) Explain(ctx context.Context) (supervisor.Explanation, error) {
+	return call[supervisor.Explanation](ctx, c, http.MethodGet, "/v1/explain", nil, askTimeout)
+}
+
 // Switchover asks for a planned switchover, or what it would do.
 func (c *Client) Switchover(ctx context.Context, r SwitchoverRequest) (SwitchoverResponse, error) {
 	return call[SwitchoverResponse](ctx, c, http.MethodPost, "/v1/switchover", r, orderTimeout+readTimeout)

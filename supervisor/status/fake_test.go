@@ -33,6 +33,10 @@ func (f *fake) History() []supervisor.Switchover {
 	return f.in.Record.History
 }
 
+func (f *fake) Explain() supervisor.Explanation {
+	return supervisor.Explanation{Node: "edge-a", Primary: "edge-a", Epoch: 1, Decision: "keep edge-a as primary of epoch 1"}
+}
+
 func (f *fake) Switchover(ctx context.Context, order SwitchoverOrder) (SwitchoverResult, error) {
 	if f.block {
 		<-ctx.Done()

@@ -19,6 +19,7 @@ func (s *Server) routes() map[string]map[string]http.HandlerFunc {
 	return map[string]map[string]http.HandlerFunc{
 		"/v1/status":     {http.MethodGet: s.getStatus},
 		"/v1/history":    {http.MethodGet: s.getHistory},
+		"/v1/explain":    {http.MethodGet: s.getExplain},
 		"/v1/switchover": {http.MethodPost: s.postSwitchover},
 		"/v1/pause":      {http.MethodPost: s.postPause},
 		"/v1/resume":     {http.MethodPost: s.postResume},
@@ -38,7 +39,7 @@ func (s *Server) Handler() http.Handler {
 		methods, known := routes[r.URL.Path]
 		if !known {
 			s.refuse(w, &Error{Status: http.StatusNotFound, Message: "there is no " + r.URL.Path,
-				Hint: "GET /v1/status, GET /v1/history, POST /v1/switchover, POST /v1/pause, POST /v1/resume"})
+				Hint: "GET /v1/status, GET /v1/history, GET /v1/explain, POST /v1/switchover, POST /v1/pause, POST /v1/resume"})
 			return
 		}
 		for method := range methods {
@@ -56,6 +57,12 @@ func (s *Server) getStatus(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) getHistory(w http.ResponseWriter, _ *http.Request) {
 	history := slices.Concat([]supervisor.Switchover{}, s.daemon.History())
 	s.answer(w, http.StatusOK, HistoryResponse{History: history})
+}
+
+func (s *Server) getExplain(w http.ResponseWriter, _ *http.Request) {
+	e := s.daemon.Explain()
+	e.Facts, e.Moves, e.Holds = slices.Concat([]supervisor.Fact{}, e.Facts), slices.Concat([]string{}, e.Moves), slices.Concat([]string{}, e.Holds)
+	s.answer(w, http.StatusOK, e)
 }
 
 func (s *Server) postSwitchover(w http.ResponseWriter, r *http.Request) {

@@ -1,0 +1,170 @@
+package supervisor
+
+import (
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// watch has a member's sensors tell, ten times a second, that all devices are out of service and when they last heard anything.
+func (s *seat) watch(period time.Duration, heard func() time.Duration) (stop func()) {
+	tick := time.NewTicker(100 * time.Millisecond)
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				s.runner.Post(Sensed{Server: View{Class: ClassServing}, Traffic: Traffic{
+					Watched: true, Period: period, AllOut: true, Heard: heard(), At: s.p.now().Mono,
+				}})
+			}
+		}
+	}()
+	return func() { tick.Stop(); close(done) }
+}
+
+// The role moves at P, 2P, 4P, 6P, 10P, 14P, 18P while no SIP message reaches either member, and stays from the first one on: S4-08 to
+// S4-26. A witness that restarts in between makes no difference.
+func TestSilence_timeline(t *testing.T) {
+	const period = 18 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t)
+		time.Sleep(5 * time.Second)
+		p.wantHolder("a")
+		start := p.now().Mono
+		var heard atomic.Int64 // when b heard something
+		heard.Store(int64(start))
+		defer p.seats["a"].watch(period, func() time.Duration { return start })()
+		defer p.seats["b"].watch(period, func() time.Duration { return time.Duration(heard.Load()) })()
+		var moves []time.Duration
+		holder := NodeID("a")
+		for time.Duration(len(moves)) < 7 {
+			time.Sleep(10 * time.Millisecond)
+			if hs := p.holders(); len(hs) == 1 && hs[0] != holder {
+				holder = hs[0]
+				moves = append(moves, p.now().Mono-start)
+				if len(moves) == 3 {
+					p.restart("w")
+				}
+			}
+			if p.now().Mono-start > 400*time.Second {
+				break
+			}
+		}
+		want := []time.Duration{18, 36, 72, 108, 180, 252, 324}
+		if len(moves) != len(want) {
+			t.Fatalf("the role moved %d times, want %d: %v", len(moves), len(want), moves)
+		}
+		for i, m := range moves {
+			if late := m - want[i]*time.Second; late < 0 || late > time.Duration(i+1)*300*time.Millisecond {
+				t.Errorf("move %d at %v, want %v", i+1, m, want[i]*time.Second)
+			}
+		}
+		p.wantHolder("b")
+
+		time.Sleep(60 * time.Second)
+		heard.Store(int64(p.now().Mono))
+		time.Sleep(2 * time.Second)
+		p.mu.Lock()
+		left := len(p.record.Doubling)
+		p.mu.Unlock()
+		if left != 0 {
+			t.Error("a message came and the earlier switchovers are still counted")
+		}
+		time.Sleep(10 * time.Second)
+		p.wantHolder("b")
+	})
+}
+
+// A primary that hears nothing stays where nobody can take over, says so, and is well again with the first message (2.C.3 step 5).
+func TestSilence_alone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t)
+		time.Sleep(5 * time.Second)
+		p.seats["b"].runner.Post(Sensed{Server: View{Class: ClassDead}, Reasons: []Reason{ReasonServerDead}})
+		heard := p.now().Mono
+		stop := p.seats["a"].watch(10*time.Second, func() time.Duration { return heard })
+		defer func() { stop() }()
+		time.Sleep(30 * time.Second)
+		p.wantHolder("a")
+		if got := p.reasons("a"); !slices.Contains(got, ReasonSilence) {
+			t.Errorf("reasons: got %v, want %s", got, ReasonSilence)
+		}
+		stop()
+		stop = p.seats["a"].watch(10*time.Second, func() time.Duration { return p.now().Mono })
+		time.Sleep(time.Second)
+		if got := p.reasons("a"); len(got) != 0 {
+			t.Errorf("reasons: got %v, want none", got)
+		}
+	})
+}
+
+// One device that answers, or one message, prevents the switchover (2.C.2).
+func TestSilence_needsBoth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t)
+		time.Sleep(5 * time.Second)
+		for _, tr := range []Traffic{
+			{Watched: true, Period: time.Second, AllOut: false, At: time.Hour},
+			{Watched: true, Period: time.Hour, AllOut: true, At: 30 * time.Minute},
+			{Watched: false, Period: time.Second, AllOut: true, At: time.Hour},
+			{Watched: true, Period: time.Second, AllOut: true, Heard: time.Hour, At: time.Hour},
+		} {
+			p.seats["a"].runner.Post(Sensed{Server: View{Class: ClassServing}, Traffic: tr})
+			time.Sleep(5 * time.Second)
+			p.wantHolder("a")
+		}
+	})
+}
+
+// Where nothing listens on either member the role goes to and fro, ever more slowly, until one of them can: S4-36 to S4-38.
+func TestListener_turns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t)
+		time.Sleep(5 * time.Second)
+		p.wantHolder("a")
+		deaf := func(id NodeID) {
+			p.seats[id].runner.Post(Sensed{Server: View{Class: ClassDead}, Reasons: []Reason{ReasonListener}, Deaf: p.now().Mono})
+		}
+		deaf("b")
+		time.Sleep(time.Second)
+		p.wantHolder("a") // it has somebody who listens
+		deaf("a")
+		start := p.now().Mono
+		var moves []time.Duration
+		last := NodeID("a")
+		for p.now().Mono-start < 130*time.Second {
+			time.Sleep(50 * time.Millisecond)
+			p.mu.Lock()
+			now := p.record.Primary
+			p.mu.Unlock()
+			if now != last {
+				last = now
+				moves = append(moves, p.now().Mono-start)
+			}
+		}
+		want := []time.Duration{10, 20, 40, 60, 100} // W, then the rule of the double switchover
+		if len(moves) != len(want) {
+			t.Fatalf("the role moved at %v, want about %v s", moves, want)
+		}
+		for i, m := range moves {
+			if late := m - want[i]*time.Second; late < 0 || late > time.Duration(i+1)*300*time.Millisecond {
+				t.Errorf("move %d at %v, want %v", i+1, m, want[i]*time.Second)
+			}
+		}
+		p.seats["a"].runner.Post(Sensed{Server: View{Class: ClassServing}})
+		time.Sleep(time.Second)
+		p.wantHolder("a")
+		time.Sleep(time.Second)
+		p.mu.Lock()
+		left := len(p.record.Doubling)
+		p.mu.Unlock()
+		if left != 0 {
+			t.Error("the primary listens and the earlier switchovers are still counted")
+		}
+	})
+}
