@@ -81,6 +81,13 @@ func (m *scriptMachine) leave() {
 	m.hurry()
 }
 
+// doubt says that somebody saw the addresses otherwise than wanted.
+func (m *scriptMachine) doubt() {
+	for i := range m.addresses {
+		m.addresses[i].state = unknown
+	}
+}
+
 func (m *scriptMachine) hurry() {
 	for i := range m.addresses {
 		m.addresses[i].retry.reset()
