@@ -2,7 +2,6 @@ package vip
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -34,18 +33,12 @@ type changes struct {
 
 // openWatcher subscribes in the network namespace of the calling thread.
 func openWatcher(name string, group []netip.Prefix) (*watcher, error) {
-	const groups = unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	socket, err := subscribe(unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR)
 	if err != nil {
-		return nil, fmt.Errorf("open netlink: %w", err)
-	}
-	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}); err != nil {
-		unix.Close(fd) //nolint:errcheck // never used
 		return nil, fmt.Errorf("subscribe to address and link events: %w", err)
 	}
-	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 1<<20) //nolint:errcheck // less is no error: losses are noticed
 	w := &watcher{
-		socket:  os.NewFile(uintptr(fd), "netlink"), // non-blocking: close ends a read
+		socket:  socket,
 		name:    name,
 		group:   map[netip.Addr]bool{},
 		wake:    make(chan struct{}, 1),
@@ -61,27 +54,11 @@ func (w *watcher) close() error { return w.socket.Close() }
 
 // run reads until close.
 func (w *watcher) run() error {
-	b := make([]byte, 1<<16)
-	for {
-		n, err := w.socket.Read(b)
-		switch {
-		case errors.Is(err, os.ErrClosed):
-			return nil
-		case errors.Is(err, unix.ENOBUFS): // the kernel dropped events
-			w.note(changes{added: true, removed: true, link: true})
-			continue
-		case err != nil:
-			return fmt.Errorf("read address and link events: %w", err)
-		}
-		messages, err := syscall.ParseNetlinkMessage(b[:n])
-		if err != nil {
-			w.note(changes{added: true, removed: true, link: true})
-			continue
-		}
-		for _, m := range messages {
-			w.message(m)
-		}
+	lost := func() { w.note(changes{added: true, removed: true, link: true}) }
+	if err := readEvents(w.socket, w.message, lost); err != nil {
+		return fmt.Errorf("read address and link events: %w", err)
 	}
+	return nil
 }
 
 func (w *watcher) message(m syscall.NetlinkMessage) {
@@ -142,20 +119,4 @@ func (w *watcher) take() changes {
 	c := w.pending
 	w.pending = changes{}
 	return c
-}
-
-// attributes iterates over the route attributes in b: type and value.
-func attributes(b []byte) func(yield func(uint16, []byte) bool) {
-	return func(yield func(uint16, []byte) bool) {
-		for len(b) >= unix.SizeofRtAttr {
-			size := int(binary.NativeEndian.Uint16(b))
-			if size < unix.SizeofRtAttr || size > len(b) {
-				return
-			}
-			if !yield(binary.NativeEndian.Uint16(b[2:])&^(unix.NLA_F_NESTED|unix.NLA_F_NET_BYTEORDER), b[unix.SizeofRtAttr:size]) {
-				return
-			}
-			b = b[min((size+3)&^3, len(b)):]
-		}
-	}
 }
