@@ -46,10 +46,11 @@ func (s *Stream) supersede(v, line []byte) (n int) {
 	return n
 }
 
-// convinces says whether a message is one, out of step. A start line alone can be quoted anywhere: in message/sipfrag, for one.
+// convinces says whether a message is one, out of step. A start line alone can be quoted anywhere (message/sipfrag), and the beginning of
+// a method can be missing: CSeq repeats it.
 func (m *Message) convinces() bool {
-	_, _, ok := m.CSeq()
-	return ok && m.CallID() != nil
+	_, method, ok := m.CSeq()
+	return ok && m.CallID() != nil && (!m.Request || bytes.Equal(method, m.Method))
 }
 
 // overflow skips as much as a message may have.

@@ -21,7 +21,7 @@ const (
 // no body. It can begin anywhere in a connection. What it emits does not depend on how the octets were cut into segments.
 //
 // Out of step, because of a gap, of garbage, or of a message of more than MaxMessage octets, it looks for a start line, which may
-// follow a body directly, and takes up again with a message that has Call-ID and CSeq. It keeps at most MaxMessage octets, and no
+// follow a body directly, and takes up again with a message that has a Call-ID and a CSeq that fits. It keeps at most MaxMessage octets, and no
 // more than 4 KiB while nothing looks like a message. The zero Stream is ready for use.
 type Stream struct {
 	backlog backlog
@@ -130,7 +130,7 @@ func (s *Stream) look(v []byte, end int) (n int, ok bool) {
 // startsHere takes the first line of a message, in step.
 func (s *Stream) startsHere(line []byte) {
 	switch {
-	case len(line) <= maxStartLine && isStartLine(line):
+	case len(line) <= maxStartLine && isStartLine(line) && findStartLine(line) <= 0: // else the end of a body is glued to it
 		s.have, s.line = true, len(line)
 	case s.kind == Unknown && isHTTP(line):
 		s.kind = HTTP
