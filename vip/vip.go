@@ -20,7 +20,7 @@ type VIP struct {
 	box     *mailbox
 	gate    *gate
 	repairs atomic.Uint64
-	doubted atomic.Bool // Repair was called and the loop has not seen it yet
+	doubted atomic.Bool              // Repair was called and the loop has not seen it yet
 	again   atomic.Bool              // announce anew
 	active  atomic.Pointer[effector] // while Run runs
 
