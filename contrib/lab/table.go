@@ -10,6 +10,9 @@ import (
 // hiccup is how long a gap may be to be nobody's fault: the client itself stumbles now and then on a busy machine.
 const hiccup = 25 * time.Millisecond
 
+// calm is how much processor time the hypervisor may take away in a run that counts as undisturbed.
+const calm = 100 * time.Millisecond
+
 // Markdown renders the report as one table: a row for each fault, a column for each supervisor. A cell says, over all runs: outage min / median
 // / max as the client saw it, then what else there is to say.
 func (r Report) Markdown() string {
@@ -49,7 +52,8 @@ func (r Report) disturbed() string {
 	}
 	s := fmt.Sprintf(" The client itself stumbled for at most %s.", brief(stall))
 	if robbed > 0 {
-		s += fmt.Sprintf(" The hypervisor took processor time away in %d of %d runs, at most %s.", robbed, runs, brief(worst))
+		s += fmt.Sprintf(" The hypervisor took processor time away in %d of %d runs, at most %s; calm are those in which it took no more than %s.",
+			robbed, runs, brief(worst), brief(calm))
 	}
 	return s
 }
@@ -67,7 +71,7 @@ func (c Column) of(fault string) []Result {
 
 // cell is what a fault cost, over all runs.
 func cell(results []Result) string {
-	var outages, healing, both []time.Duration
+	var outages, undisturbed, healing, both []time.Duration
 	var lost, open, moved, strayed, unhealthy, lostForGood, unanswered int
 	expect := Either
 	for _, r := range results {
@@ -78,6 +82,9 @@ func cell(results []Result) string {
 			continue
 		}
 		outages, both = append(outages, r.During.Longest), append(both, r.Both)
+		if r.Stolen <= calm {
+			undisturbed = append(undisturbed, r.During.Longest)
+		}
 		lost = max(lost, r.During.Lost)
 		if f, err := FaultByName(r.Fault); err == nil {
 			expect = f.Expect
@@ -109,6 +116,10 @@ func cell(results []Result) string {
 			parts = append(parts, fmt.Sprintf(format, args...))
 		}
 	}
+	if c := len(undisturbed); c > 0 && c < n {
+		note(true, "calm: %s in %d of %d", spread(undisturbed), c, n)
+	}
+	note(len(undisturbed) == 0, "none of %d was calm", n)
 	worst := slices.Max(append(healing, 0))
 	note(worst > hiccup, "after healing ≤ %s", brief(worst))
 	note(open > 0, "no recovery before healing in %d of %d", open, n)

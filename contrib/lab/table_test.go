@@ -41,6 +41,10 @@ func TestCell(t *testing.T) {
 			"**6.0 / 6.0 / 6.0 ms**<br>lost ≤ 3<br>two holders 0 ms<br>with retransmission: 5 sent again, 0 lost for good"},
 		{"unhealthy afterwards", []Result{run("host-dead", 30*ms, func(r *Result) { r.Unhealthy = "after the fault" })},
 			"**30 / 30 / 30 ms**<br>lost ≤ 15<br>two holders 0 ms<br>not healthy in 1 of 1"},
+		{"a machine that was taken away", []Result{run("host-dead", 30*ms), run("host-dead", 900*ms, func(r *Result) { r.Stolen = time.Second }), run("host-dead", 31*ms)},
+			"**30 / 31 / 900 ms**<br>lost ≤ 450<br>two holders 0 ms<br>calm: 30 / 31 / 31 ms in 2 of 3"},
+		{"never there", []Result{run("host-dead", 900*ms, func(r *Result) { r.Stolen = time.Second })},
+			"**900 / 900 / 900 ms**<br>lost ≤ 450<br>two holders 0 ms<br>none of 1 was calm"},
 		{"unhealthy before", []Result{{Fault: "host-dead", Unhealthy: "before the fault"}}, "not healthy before it, 1 times"},
 		{"no such fault for this supervisor", nil, "n/a"},
 	}

@@ -35,7 +35,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(upCmd(), statusCmd(), faultsCmd(), faultCmd(), healCmd(), execCmd(), downCmd(), benchCmd(), soakCmd())
+	cmd.AddCommand(upCmd(), statusCmd(), faultsCmd(), faultCmd(), healCmd(), execCmd(), downCmd(), benchCmd(), tableCmd(), soakCmd())
 	return cmd
 }
 
