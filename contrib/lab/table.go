@@ -10,8 +10,8 @@ import (
 // hiccup is how long a gap may be to be nobody's fault: the client itself stumbles now and then on a busy machine.
 const hiccup = 25 * time.Millisecond
 
-// calm is how much processor time the hypervisor may take away in a run that counts as undisturbed.
-const calm = 100 * time.Millisecond
+// undisturbedBy is how much processor time the hypervisor may take away in a run that counts as undisturbed.
+const undisturbedBy = 100 * time.Millisecond
 
 // Markdown renders the report as one table: a row for each fault, a column for each supervisor. A cell says, over all runs: outage min / median
 // / max as the client saw it, then what else there is to say.
@@ -53,7 +53,7 @@ func (r Report) disturbed() string {
 	s := fmt.Sprintf(" The client itself stumbled for at most %s.", brief(stall))
 	if robbed > 0 {
 		s += fmt.Sprintf(" The hypervisor took processor time away in %d of %d runs, at most %s; calm are those in which it took no more than %s.",
-			robbed, runs, brief(worst), brief(calm))
+			robbed, runs, brief(worst), brief(undisturbedBy))
 	}
 	return s
 }
@@ -82,7 +82,7 @@ func cell(results []Result) string {
 			continue
 		}
 		outages, both = append(outages, r.During.Longest), append(both, r.Both)
-		if r.Stolen <= calm {
+		if r.Stolen <= undisturbedBy {
 			undisturbed = append(undisturbed, r.During.Longest)
 		}
 		lost = max(lost, r.During.Lost)
