@@ -10,8 +10,8 @@ import (
 // What Parse finds instead of a packet.
 var (
 	ErrNotHEP     = errors.New("no HEP3 packet")
-	ErrTruncated  = errors.New("HEP packet is longer than what came") // also a chunk that is longer than its packet
-	ErrMalformed  = errors.New("malformed HEP chunk")
+	ErrTruncated  = errors.New("HEP packet cut off")   // also a chunk that is longer than its packet
+	ErrMalformed  = errors.New("malformed HEP length") // of less than a header
 	ErrCompressed = errors.New("compressed HEP payload")
 )
 
@@ -45,22 +45,21 @@ type Packet struct {
 }
 
 const (
-	magic       = "HEP3"
-	header      = 6 // of a packet: magic, length; of a chunk: vendor, type, length
-	maxMicros   = 999_999
-	compressed  = 16
-	ipv4, ipv6  = 4, 16
-	wholeChunk  = -1 // a chunk of any length
-	numOfChunks = compressed + 1
+	magic      = "HEP3"
+	header     = 6 // of a packet: magic, length; of a chunk: vendor, type, length
+	maxMicros  = 999_999
+	compressed = 16
+	ipv4, ipv6 = 4, 16
+	anySize    = -1
 )
 
 // sizes has the length of what each chunk carries, 0 for chunks that are not read.
-var sizes = [numOfChunks]int{
-	1: 1, 2: 1, 3: ipv4, 4: ipv4, 5: ipv6, 6: ipv6, 7: 2, 8: 2, 9: 4, 10: 4, 11: 1, 12: 4, 14: wholeChunk, 15: wholeChunk, compressed: wholeChunk,
+var sizes = [compressed + 1]int{
+	1: 1, 2: 1, 3: ipv4, 4: ipv4, 5: ipv6, 6: ipv6, 7: 2, 8: 2, 9: 4, 10: 4, 11: 1, 12: 4, 14: anySize, 15: anySize, compressed: anySize,
 }
 
-// Parse reads the packet that b, a datagram or what Stream emits, begins with. Chunks of vendors and unknown ones are skipped; of
-// several of the same type the last counts. The errors are ErrNotHEP, ErrTruncated, ErrMalformed and ErrCompressed; p is then of no use.
+// Parse reads the packet that b, a datagram or what Stream emits, begins with. Chunks of vendors, unknown ones and those of
+// another size than theirs are skipped; of several of the same type the last counts. The errors are ErrNotHEP, ErrTruncated, ErrMalformed and ErrCompressed; p is then of no use.
 // A packet without a payload is none of them.
 func Parse(b []byte, p *Packet) error {
 	*p = Packet{}
@@ -88,11 +87,8 @@ func Parse(b []byte, p *Packet) error {
 		}
 		value := b[header:n:n]
 		b = b[n:]
-		if vendor != 0 || int(kind) >= len(sizes) || sizes[kind] == 0 {
+		if vendor != 0 || int(kind) >= len(sizes) || (sizes[kind] != anySize && sizes[kind] != len(value)) || sizes[kind] == 0 {
 			continue
-		}
-		if sizes[kind] != wholeChunk && sizes[kind] != len(value) {
-			return ErrMalformed
 		}
 		if kind == compressed {
 			return ErrCompressed

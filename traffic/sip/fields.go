@@ -1,6 +1,9 @@
 package sip
 
-import "math"
+import (
+	"bytes"
+	"math"
+)
 
 // CallID gives the Call-ID, nil without one.
 func (m *Message) CallID() []byte {
@@ -22,11 +25,18 @@ func (m *Message) CSeq() (num uint32, method []byte, ok bool) {
 // TopViaBranch gives the branch of the topmost Via, which names the transaction (RFC 3261 17.2.3); nil without one.
 func (m *Message) TopViaBranch() []byte {
 	line, _ := m.value(via)
-	l := list{rest: line}
-	value, _ := l.next()
 	var q quoting
-	branch, _ := Param(value[q.until(value, ';', ';'):], "branch")
-	return branch
+	for {
+		i := q.until(line, ';', ',')
+		if i == len(line) || line[i] == ',' {
+			return nil
+		}
+		line = line[i+1:]
+		key, value, _ := bytes.Cut(line[:q.until(line, ';', ',')], []byte("="))
+		if is(trim(key), "branch") {
+			return unquote(trim(value))
+		}
+	}
 }
 
 // FromTag gives the tag of From, nil without one.

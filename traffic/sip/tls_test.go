@@ -55,6 +55,9 @@ func TestTLSRecords(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, size := range sizes {
+				if size < 3 && len(tt.in) > 5000 {
+					continue
+				}
 				r := TLSRecords{Least: tt.least}
 				got := 0
 				for b := tt.in; len(b) > 0; {

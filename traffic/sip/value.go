@@ -64,10 +64,14 @@ func (l *list) next() (value []byte, ok bool) {
 // what bounds the work.
 type quoting struct{ openQuote, openAngle bool }
 
-// until finds the first a or b outside quoted strings and angle brackets, or the end.
+// until finds the first a or b, commas or semicolons, outside quoted strings and angle brackets, or the end.
 func (q *quoting) until(s []byte, a, b byte) int {
 	for i := 0; i < len(s); i++ {
-		switch c := s[i]; c {
+		c := s[i]
+		if c > '<' { // most are: letters
+			continue
+		}
+		switch c {
 		case a, b:
 			return i
 		case '"':
