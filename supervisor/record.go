@@ -74,6 +74,7 @@ type Record struct {
 	History []Switchover `json:"history"` // oldest first, at most HistoryLimit
 
 	Doubling map[Trigger]Doubling `json:"doubling,omitempty"` // the double-switchover rule; never changed in place
+	Alarms   Alarms               `json:"alarms,omitzero"`
 }
 
 // HistoryLimit bounds the history kept in the record.
@@ -86,6 +87,7 @@ type Entry struct {
 	Resume bool        `json:"resume,omitempty"`
 
 	Settled *SettledEntry `json:"settled,omitempty"`
+	Alarm   *AlarmEntry   `json:"alarm,omitempty"`
 }
 
 // RoleEntry makes To primary of Epoch. It applies only on top of Epoch-1, so repeating it is harmless.
@@ -134,6 +136,13 @@ func (r Record) Apply(e Entry) (Record, error) {
 		return r.applyRole(*e.Role)
 	case e.Pause != nil:
 		r.Paused = e.Pause.Pause
+		return r, nil
+	case e.Alarm != nil:
+		alarms, err := r.Alarms.Apply(*e.Alarm)
+		if err != nil {
+			return r, err
+		}
+		r.Alarms = alarms
 		return r, nil
 	case e.Settled != nil:
 		if e.Settled.Epoch != r.Epoch {

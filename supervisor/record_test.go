@@ -122,3 +122,23 @@ func TestRecord_Apply_history(t *testing.T) {
 		t.Errorf("another record's line: %s, %s", got, two.Primary)
 	}
 }
+
+// Alarms live in the record, beside the role and without touching it; an entry that does not apply changes nothing.
+func TestRecord_alarms(t *testing.T) {
+	r := Record{Epoch: 3, Primary: "a"}
+	next, err := r.Apply(Entry{Alarm: &AlarmEntry{
+		Op: AlarmDetect, Condition: "nic-down", Object: "a", Node: "a", At: time.Unix(1000, 0), Severity: SeverityMajor, Text: "no carrier on eth1",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, ok := next.Alarms.Find("nic-down", "a"); !ok || a.Text != "no carrier on eth1" || next.Epoch != 3 || next.Primary != "a" {
+		t.Errorf("got %+v", next)
+	}
+	if len(r.Alarms.Active) != 0 {
+		t.Error("the record that the entry was applied to has changed")
+	}
+	if _, err := next.Apply(Entry{Alarm: &AlarmEntry{Op: AlarmCancelHand, Condition: "no-such", Object: "a", Node: "a", At: time.Unix(1001, 0)}}); err == nil {
+		t.Error("an alarm that is not there was cleared")
+	}
+}
