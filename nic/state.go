@@ -1,32 +1,51 @@
 package nic
 
-import "github.com/vishvananda/netlink"
+import (
+	"net/netip"
+	"time"
+)
 
-// State is what is known of one interface.
+// State is what is known of one monitored interface. It is reported at start and whenever anything but Since changes.
 type State struct {
-	Link string
-	Up   bool
-	Text string // for people: "up", "there is no such interface", "set down by an administrator", "no carrier"
+	Name     string     // of the monitor
+	Link     string     // the interface's name now, or its last one; empty if it was never there
+	Address  netip.Addr // that the interface is to carry, if the monitor names one
+	Up       bool       // the verdict: debounced, and held down while the interface flaps
+	Text     string     // for people: "eth1 is up", "no carrier on eth1", "eth1 was removed", "eth1 no longer has 10.0.0.1"
+	Flapping bool       // it changes too often to be relied upon; see Monitor.DebounceUp
+	Found    bool       // the interface was there at least once since Run began; if not, the configuration may be wrong
+	Since    time.Time  // when the verdict took this value
 }
 
-// judge classes an interface by its flags and operational state. An unknown operational state counts as up: many virtual interfaces
-// have no other (RFC 2863 ifOperStatus; SEMANTICS of S4-47: operstate unknown is up).
-func judge(name string, l netlink.Link) State {
-	s := State{Link: name}
-	if l == nil {
-		s.Text = "there is no such interface"
-		return s
-	}
-	a := l.Attrs()
-	switch {
-	case a.RawFlags&flagUp == 0:
-		s.Text = "set down by an administrator"
-	case a.OperState == netlink.OperDown || a.OperState == netlink.OperLowerLayerDown || a.OperState == netlink.OperNotPresent:
-		s.Text = "no carrier (" + a.OperState.String() + ")"
+// Reach tells whether a gateway answers.
+type Reach int
+
+// Whether the gateway answers is unknown while the interface is down and until the first answer or the verdict, and where it can't be
+// asked.
+const (
+	ReachUnknown Reach = iota
+	ReachAnswering
+	ReachSilent
+)
+
+func (r Reach) String() string {
+	switch r {
+	case ReachAnswering:
+		return "answering"
+	case ReachSilent:
+		return "silent"
 	default:
-		s.Up, s.Text = true, "up"
+		return "unknown"
 	}
-	return s
 }
 
-const flagUp = 1 // IFF_UP
+// Gateway is what is known of one monitor's gateway: a fact of its own, which doesn't change the State of the interface. It is reported
+// whenever anything but Since changes.
+type Gateway struct {
+	Name    string     // of the monitor
+	Link    string     // the interface by which it is asked
+	Address netip.Addr // of the gateway
+	Reach   Reach
+	Text    string    // for people: "gateway 10.0.0.254 answers", "gateway 10.0.0.254 has not answered ARP for 3s"
+	Since   time.Time // when Reach took this value
+}
