@@ -28,11 +28,13 @@ type machine struct {
 	basis  finding
 	code   int
 	rtt    time.Duration
+	usual  time.Duration // round trip, smoothed
 	detail string        // of a refusal or of trouble
 	quiet  time.Duration // of silence: since when
 
 	heard time.Duration // when silence began: the last answer or refusal, the start, or the end of a window that we were late in
 	asked int           // probes without an answer since heard
+	first time.Duration // the first of them
 	good  int           // good answers in a row
 	doubt bool          // it was dead or draining and has not yet given rise good answers in a row
 	stuck bool          // the last probe could not be sent
@@ -51,6 +53,9 @@ func (m *machine) sent(now time.Duration) {
 		m.heard, m.asked = now, 0 // nobody was asked until now
 	}
 	m.stuck = false
+	if m.asked == 0 {
+		m.first = now
+	}
 	m.asked++
 }
 
@@ -69,6 +74,10 @@ func (m *machine) answered(now time.Duration, code int, rtt time.Duration) {
 		return
 	}
 	m.heard, m.asked, m.rtt = now, 0, rtt
+	if m.usual == 0 {
+		m.usual = rtt
+	}
+	m.usual += (rtt - m.usual) / 8 // as TCP does (RFC 6298 2.3)
 	if code == 503 {
 		m.class, m.basis, m.code = supervisor.ClassDraining, answer, code
 		m.good, m.doubt = 0, true

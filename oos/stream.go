@@ -76,7 +76,7 @@ func (s *stream) run(ctx context.Context) {
 		if s.isLate(now, planned) {
 			s.late(now)
 		}
-		if now >= s.next {
+		if now >= s.due() {
 			s.ask(ctx, now)
 		}
 		s.conclude(now)
@@ -90,6 +90,7 @@ func (s *stream) run(ctx context.Context) {
 func (s *stream) ask(ctx context.Context, now time.Duration) {
 	s.plan(now)
 	if s.link == nil {
+		s.extra = mostExtra // one connection is made at a time, so there is nothing to hurry
 		if !s.dialing {
 			s.dialing = true
 			s.wg.Go(func() { s.dial(ctx) })

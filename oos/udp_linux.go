@@ -102,7 +102,7 @@ func (u *udp) round() error {
 		u.receive()
 		u.late(u.turn)
 	}
-	if u.turn >= u.next {
+	if u.turn >= u.due() {
 		u.send()
 		u.conclude(u.turn)
 	}

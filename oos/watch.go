@@ -21,10 +21,10 @@ const lateBy = 2
 type watch struct {
 	Target
 	machine
+	cadence
 	base   time.Time
 	report func(supervisor.View)
 
-	next    time.Duration // when to ask
 	looked  time.Duration // when the socket was last read to its end
 	said    supervisor.View
 	saidWhy finding
@@ -43,10 +43,11 @@ func (w *watch) now() time.Duration { return time.Since(w.base) }
 
 // wake is when there is something to do although nothing arrives.
 func (w *watch) wake() time.Duration {
-	if at, ok := w.deadline(); ok && at < w.next {
+	due := w.due()
+	if at, ok := w.deadline(); ok && at < due {
 		return at
 	}
-	return w.next
+	return due
 }
 
 // isLate tells whether now is so long after the moment planned that nobody listened in between.
@@ -70,13 +71,6 @@ func (w *watch) conclude(now time.Duration) {
 	}
 	w.said, w.saidWhy, w.saidAt, w.fresh = w.view(now), w.basis, now, false
 	w.report(w.said)
-}
-
-// plan sets when to ask next: in step, or from now on if steps were missed.
-func (w *watch) plan(now time.Duration) {
-	if w.next += w.Interval; w.next <= now {
-		w.next = now + w.Interval
-	}
 }
 
 // local reports whether an error of connecting or sending lies on this side: it says nothing about the target.
