@@ -183,15 +183,9 @@ func (a *addresses) list() (map[netip.Addr][]place, error) {
 	for _, p := range a.group {
 		mine[p.Addr()] = nil
 	}
-	var all []netlink.Addr
-	err := error(netlink.ErrDumpInterrupted)
-	for range 10 { // the list changed while it was read
-		if all, err = a.handle.AddrList(nil, unix.AF_UNSPEC); !errors.Is(err, netlink.ErrDumpInterrupted) {
-			break
-		}
-	}
+	all, err := a.all()
 	if err != nil {
-		return nil, fmt.Errorf("list addresses: %w", err)
+		return nil, err
 	}
 	for _, found := range all {
 		ip, ok := netip.AddrFromSlice(found.IP)
@@ -205,6 +199,20 @@ func (a *addresses) list() (map[netip.Addr][]place, error) {
 		}
 	}
 	return mine, nil
+}
+
+// all gives every address of this host.
+func (a *addresses) all() (all []netlink.Addr, err error) {
+	err = netlink.ErrDumpInterrupted
+	for range 10 { // the list changed while it was read
+		if all, err = a.handle.AddrList(nil, unix.AF_UNSPEC); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list addresses: %w", err)
+	}
+	return all, nil
 }
 
 // present tells which of the group are on the interface.

@@ -27,6 +27,23 @@ func announcement(addr netip.Addr, mac net.HardwareAddr) [][]byte {
 	return [][]byte{advertisement(addr, mac)}
 }
 
+// directed gives the frames that tell one neighbour that addr is at mac: those of announcement, sent to its MAC alone. to is its address;
+// an advertisement for a neighbour whose IPv6 address isn't known goes to all nodes as far as IPv6 is concerned (RFC 6085).
+func directed(addr netip.Addr, mac net.HardwareAddr, to netip.Addr, toMAC MAC) [][]byte {
+	frames := announcement(addr, mac)
+	for _, f := range frames {
+		copy(f, toMAC[:])
+		if addr.Is6() && to.Is6() && !to.Is4In6() {
+			ip := to.As16()
+			copy(f[14+24:], ip[:])
+			message := f[14+40:]
+			clear(message[2:4])
+			binary.BigEndian.PutUint16(message[2:], icmpv6Sum(f[14+8:14+40], message))
+		}
+	}
+	return frames
+}
+
 // arpFrame builds an ARP packet (RFC 826) with addr as sender and target protocol address, to the broadcast address.
 func arpFrame(operation uint16, addr netip.Addr, mac, target net.HardwareAddr) []byte {
 	ip := addr.As4()

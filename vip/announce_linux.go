@@ -47,9 +47,11 @@ func (a *announcer) use(l link) {
 }
 
 // send announces all addresses. stop is asked before each frame, because the process may have been frozen since it was decided to send.
-func (a *announcer) send(stop func() bool) error {
+func (a *announcer) send(stop func() bool) error { return a.emit(a.frames, stop) }
+
+func (a *announcer) emit(frames [][]byte, stop func() bool) error {
 	to := &unix.SockaddrLinklayer{Ifindex: a.link.index}
-	for _, f := range a.frames {
+	for _, f := range frames {
 		if stop() {
 			return nil
 		}

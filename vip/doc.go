@@ -21,5 +21,9 @@
 // What it can't do: an announcement whose sending the process was frozen in the middle of (some 100 ns) goes out after the thaw,
 // because frames of packet sockets don't pass the fence. In a VRF the fence drops what is sent from the address, not what arrives.
 //
+// Monitor looks after what VIP or Script did: it compares the addresses of the host with the role by kernel events, has them repaired,
+// answers other hosts that claim them, and tells neighbours again that have a wrong MAC. Neighbours tells it, on the other nodes, which
+// MAC their kernels have. Both are passive but for announcements of a holder.
+//
 // It does not decide who is primary and does not probe whether the address is reachable.
 package vip

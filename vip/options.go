@@ -87,6 +87,14 @@ func (o Options) validate() error {
 
 // validateGroup checks what VIP and Script have in common.
 func validateGroup(group []netip.Prefix, link, cluster string) error {
+	errs := []error{validateAddresses(group), validateLink(link)}
+	if cluster == "" {
+		errs = append(errs, errors.New("cluster has no name"))
+	}
+	return errors.Join(errs...)
+}
+
+func validateAddresses(group []netip.Prefix) error {
 	var errs []error
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if len(group) == 0 {
@@ -107,11 +115,12 @@ func validateGroup(group []netip.Prefix, link, cluster string) error {
 		}
 		seen[a] = true
 	}
-	if link == "" || len(link) > 15 {
-		add("interface name %q must have 1 to 15 octets", link)
-	}
-	if cluster == "" {
-		add("cluster has no name")
-	}
 	return errors.Join(errs...)
+}
+
+func validateLink(name string) error {
+	if name == "" || len(name) > 15 {
+		return fmt.Errorf("interface name %q must have 1 to 15 octets", name)
+	}
+	return nil
 }

@@ -1,0 +1,335 @@
+package vip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+// watch is a Monitor at work. The loop owns everything but the sockets that the readers read.
+type watch struct {
+	o    MonitorOptions
+	wish *wish
+	post *post
+	log  *zap.Logger
+
+	addrs    *addresses
+	events   *os.File
+	ears     *ears      // nil: packet sockets are not permitted
+	announce *announcer // nil with ears
+
+	ledger      ledger
+	own         map[MAC]bool
+	link        link // as the ears and the announcer use it
+	sentry      *sentry
+	rivals      *rivals
+	propagation *propagation
+	lookAt      time.Duration
+	blind       bool // the last look failed, which was logged
+
+	seen  chan happening
+	heard chan claim
+	done  chan struct{}
+}
+
+// Run works until ctx ends. It opens its sockets in the network namespace of the calling thread.
+func (m *Monitor) Run(ctx context.Context) error {
+	w, err := openWatch(m)
+	if err != nil {
+		return err
+	}
+	return w.run(ctx)
+}
+
+func openWatch(m *Monitor) (_ *watch, err error) {
+	o := m.o
+	w := &watch{
+		o: o, wish: &m.wish, post: &m.post, log: o.Logger,
+		ledger:      ledger{name: o.Interface, group: o.Addresses, places: map[spot]bool{}},
+		own:         map[MAC]bool{},
+		sentry:      newSentry(o.Grace, o.Poll),
+		rivals:      newRivals(o.Addresses),
+		propagation: newPropagation(o.Grace),
+		seen:        make(chan happening, 64),
+		heard:       make(chan claim, 16),
+		done:        make(chan struct{}),
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.close())
+		}
+	}()
+	if w.addrs, err = openAddresses(o.Interface, o.Addresses, false); err != nil {
+		return nil, err
+	}
+	const groups = unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR | unix.RTMGRP_NEIGH
+	if w.events, err = subscribe(groups); err != nil {
+		return nil, fmt.Errorf("subscribe to address, link and neighbour events: %w", err)
+	}
+	w.ears, err = openEars(o.Addresses)
+	if err == nil {
+		w.announce, err = openAnnouncer(o.Addresses)
+	}
+	if errors.Is(err, unix.EPERM) {
+		w.log.Warn("claims of other hosts are not seen", zap.NamedError("err", err))
+		err = nil
+	}
+	return w, err
+}
+
+func (w *watch) close() error {
+	var errs []error
+	if w.addrs != nil {
+		w.addrs.close()
+	}
+	if w.events != nil {
+		errs = append(errs, w.events.Close())
+	}
+	if w.ears != nil {
+		errs = append(errs, w.ears.close())
+	}
+	if w.announce != nil {
+		w.announce.close()
+	}
+	return errors.Join(errs...)
+}
+
+func (w *watch) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	reader := func(read func() error) {
+		wg.Go(func() {
+			if err := read(); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	reader(func() error {
+		pass := func(h happening) {
+			select {
+			case w.seen <- h:
+			case <-w.done:
+			}
+		}
+		see := func(m syscall.NetlinkMessage) {
+			if h, ok := parseEvent(m); ok && w.concerns(h) {
+				pass(h)
+			}
+		}
+		if err := readEvents(w.events, see, func() { pass(happening{kind: eventsLost}) }); err != nil {
+			return fmt.Errorf("read address, link and neighbour events: %w", err)
+		}
+		return nil
+	})
+	if w.ears != nil {
+		for _, s := range w.ears.sockets {
+			reader(func() error {
+				return s.listen(func(c claim) {
+					select {
+					case w.heard <- c:
+					case <-w.done:
+					}
+				})
+			})
+		}
+	}
+	w.loop(ctx)
+	close(w.done)
+	err := w.close()
+	wg.Wait()
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
+		err = errors.Join(cause, err)
+	}
+	return err
+}
+
+func (w *watch) loop(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	w.learnPeers()
+	w.look()
+	for {
+		timer.Reset(w.nap())
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			w.follow()
+			w.wake()
+		case <-w.post.wake:
+			w.follow()
+			w.read(w.post.take())
+		case e := <-w.seen:
+			w.follow()
+			w.event(e)
+		case c := <-w.heard:
+			w.follow()
+			w.claimed(c)
+		}
+	}
+}
+
+// nap is how long nothing is to be done.
+func (w *watch) nap() time.Duration {
+	now := w.o.Clock()
+	at := min(w.lookAt, w.sentry.wakeAt(now), w.rivals.wakeAt(now), w.propagation.wakeAt(now))
+	return max(at-now, time.Millisecond) // timers run on another clock and may be early
+}
+
+// follow takes what is wanted at this moment, before anything is judged.
+func (w *watch) follow() {
+	now := w.o.Clock()
+	wanted, turn := w.wish.wants()
+	w.conclude(w.sentry.want(now, wanted, turn))
+	w.rivals.hold(now, wanted)
+	w.correspond(w.propagation.hold(now, wanted))
+}
+
+// wake does what has become due.
+func (w *watch) wake() {
+	now := w.o.Clock()
+	if now >= w.lookAt || w.sentry.overdue(now) {
+		w.look()
+	}
+	w.defend(w.rivals.tick(now))
+	w.correspond(w.propagation.tick(now))
+}
+
+// look asks the kernel how things are, instead of what has changed.
+func (w *watch) look() {
+	w.lookAt = w.o.Clock() + w.o.Poll
+	s, err := w.addrs.survey()
+	if err != nil {
+		if !w.blind {
+			w.log.Warn("the kernel does not tell of the service address", zap.NamedError("err", err))
+		}
+		w.blind = true
+		return
+	}
+	w.blind = false
+	w.ledger.index, w.ledger.places, w.own = s.link.index, s.places, s.own
+	w.use(s.link)
+	w.judge()
+}
+
+// use turns ears and announcer to the interface as it is now.
+func (w *watch) use(l link) {
+	w.propagation.use(macOf(l.mac))
+	if w.ears == nil || l.index == 0 || len(l.mac) != 6 || l.index == w.link.index && string(l.mac) == string(w.link.mac) {
+		return
+	}
+	if err := w.ears.use(l); err != nil {
+		w.log.Warn("claims of other hosts are not seen", zap.String("link", w.o.Interface), zap.NamedError("err", err))
+		return // and tried again at the next look
+	}
+	w.announce.use(l)
+	w.link = w.announce.link
+}
+
+// concerns reports whether an event is about us. It may be called by any goroutine.
+func (w *watch) concerns(h happening) bool {
+	switch h.kind {
+	case addressChanged:
+		return w.ledger.ours(h.address.address)
+	case linkChanged:
+		return h.link == w.o.Interface
+	case neighbourChanged:
+		return slices.Contains(w.o.Peers, h.neighbour.address)
+	}
+	return true
+}
+
+// event takes an event of the kernel.
+func (w *watch) event(h happening) {
+	switch h.kind {
+	case addressChanged:
+		if w.ledger.apply(h.address) {
+			w.judge()
+		}
+	case linkChanged:
+		w.look()
+	case neighbourChanged:
+		w.rivals.member(h.neighbour.mac)
+	case eventsLost:
+		w.learnPeers()
+		w.look()
+	}
+}
+
+// judge has the addresses compared with what is wanted.
+func (w *watch) judge() {
+	now := w.o.Clock()
+	wrong := w.ledger.wrong(w.sentry.wanted)
+	w.conclude(w.sentry.see(now, len(wrong) == 0, w.o.Effector.Busy()))
+}
+
+// learnPeers learns the MACs of the other members that the kernel knows.
+func (w *watch) learnPeers() {
+	if len(w.o.Peers) == 0 {
+		return
+	}
+	all, err := w.addrs.neighbours()
+	if err != nil {
+		w.log.Debug("neighbours not listed", zap.NamedError("err", err))
+	}
+	for _, n := range all {
+		if slices.Contains(w.o.Peers, n.address) {
+			w.rivals.member(n.mac)
+		}
+	}
+}
+
+// claimed takes a claim that was heard.
+func (w *watch) claimed(c claim) {
+	if w.own[c.mac] || string(w.link.mac) == string(c.mac[:]) {
+		return
+	}
+	w.defend(w.rivals.claim(w.o.Clock(), c.address, c.mac))
+}
+
+// read takes what other goroutines told.
+func (w *watch) read(all []letter) {
+	now := w.o.Clock()
+	for _, l := range all {
+		switch {
+		case l.announce:
+			for _, p := range w.o.Addresses {
+				w.send(p.Addr(), l.to, l.mac)
+			}
+		case l.view != nil:
+			if w.ledger.ours(l.view.Address) {
+				w.correspond(w.propagation.view(now, *l.view))
+			}
+		default:
+			w.rivals.member(l.member)
+		}
+	}
+}
+
+// send announces an address to everybody and, with a MAC, to that neighbour before.
+func (w *watch) send(address, to netip.Addr, mac MAC) {
+	if w.announce == nil || len(w.link.mac) != 6 {
+		return
+	}
+	frames := announcement(address, w.link.mac)
+	if unicast(mac) {
+		frames = append(directed(address, w.link.mac, to, mac), frames...)
+	}
+	err := w.announce.emit(frames, func() bool {
+		wanted, _ := w.wish.wants()
+		return !wanted || !w.ledger.has(address, true)
+	})
+	if err != nil {
+		w.log.Warn("address not announced", zap.Stringer("vip", address), zap.NamedError("err", err))
+	}
+}
