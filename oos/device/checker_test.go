@@ -107,15 +107,14 @@ func TestChecker_hostile(t *testing.T) {
 		return answer
 	})
 	devices = append(devices, quick("alive", alive.uri()))
-	moved := silent(nil)
-	moved.edit = func(request, answer []byte) []byte { // answers, but from another address
+	moved := silent(func(request, answer []byte) []byte { // answers, but from another address
 		_, via, _ := bytes.Cut(request, []byte("SIP/2.0/UDP "))
 		local, _, _ := bytes.Cut(via, []byte(";"))
 		to := netip.MustParseAddrPort(string(local))
 		port.Store(int32(to.Port()))
 		_, _ = elsewhere.WriteToUDPAddrPort(answer, to)
 		return nil
-	}
+	})
 	devices = append(devices, quick("moved", moved.uri()))
 	w := watch(t, nil, devices...)
 	w.await("alive", InService, "200 in ", OutOfService)
