@@ -1,23 +1,27 @@
 package nic
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"os/exec"
+	"regexp"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"go.uber.org/zap"
 )
 
 // A link that flaps twenty times a second makes few reports, never a wrong one at the end, and is up again once it is quiet (S4-47).
 func TestWatcher_flapping(t *testing.T) {
 	_, far := pair(t, "sip0", "far0")
 	m := by("sip0")
-	m.DebounceUp = 300 * time.Millisecond
+	m.DebounceUp = time.Second
 	s := watch(t, m)
 	s.says("at start", "sip0", "sip0 is up")
 	before := s.count()
@@ -93,6 +97,58 @@ func TestEvents_lost(t *testing.T) {
 	}
 	do(t, e.close())
 	<-done
+}
+
+// A subscription that breaks is made anew, and what changed meanwhile is told.
+func TestWatcher_resubscribes(t *testing.T) {
+	_, far := pair(t, "sip0", "far0")
+	told := make(chan State, 64)
+	w, err := New(Options{Monitors: []Monitor{by("sip0")}, Report: func(s State) { told <- s }, Logger: zap.NewNop()})
+	do(t, err)
+	for _, want := range []string{"sip0 is up", "no carrier on sip0"} {
+		k, err := openKernel()
+		do(t, err)
+		ctx, stop := context.WithTimeout(t.Context(), patience)
+		ended := make(chan error, 1)
+		var running sync.WaitGroup
+		running.Go(func() { ended <- w.follow(ctx, k, newPackets()) })
+		for got := ""; got != want; {
+			select {
+			case s := <-told:
+				got = s.Text
+			case <-ctx.Done():
+				t.Fatalf("got %q last, want %q", got, want)
+			}
+		}
+		do(t, k.events.close())
+		if err := <-ended; err == nil {
+			t.Error("follow: got nil, want that the subscription is broken")
+		}
+		running.Wait()
+		stop()
+		k.close()
+		do(t, netlink.LinkSetDown(far)) // nobody hears it
+	}
+	if len(told) != 0 {
+		t.Errorf("got %d more reports, want none", len(told))
+	}
+}
+
+// An IPv6 address that another host has already is not usable, and told as such.
+func TestWatcher_duplicateAddress(t *testing.T) {
+	h := router(t, "10.9.12.1/24", "10.9.12.2")
+	h.do(t, func() error {
+		l, err := netlink.LinkByName("lan0")
+		return errors.Join(err, netlink.AddrAdd(l, address(t, "fd09:12::1/64")))
+	})
+	s := watch(t, by("sip0"), carrying("sip-nic", "fd09:12::1"))
+	s.says("at start", "sip0", "sip0 is up")
+	a := address(t, "fd09:12::1/64")
+	a.Flags = 0
+	do(t, netlink.AddrAdd(named(t, "sip0"), a))
+	if r := s.says("duplicate", "sip-nic", "fd09:12::1 on sip0 is not usable: another host has it too"); r.Up {
+		t.Errorf("got %+v, want down", r)
+	}
 }
 
 // router gives sip0 in this namespace an address, and another namespace at its other end that has the gateway's.
@@ -171,25 +227,22 @@ func TestWatcher_gateway(t *testing.T) {
 func TestWatcher_gatewayReplaced(t *testing.T) {
 	h := router(t, "10.9.11.1/24", "10.9.11.254")
 	m := by("sip0")
-	m.Gateway, m.GatewayPeriod, m.GatewayFall = netip.MustParseAddr("10.9.11.254"), 200*time.Millisecond, 20
+	m.Gateway, m.GatewayPeriod, m.GatewayFall = netip.MustParseAddr("10.9.11.254"), 500*time.Millisecond, 40
 	s := watch(t, m)
 	s.gatewayIs("at start", ReachAnswering)
-	counted := "table netdev count { chain in { type filter hook ingress device lan0 priority 0; " +
-		"ether type arp ether daddr ff:ff:ff:ff:ff:ff counter; ether type arp counter; }\n}\n"
-	h.nft(t, counted)
-	time.Sleep(time.Second)
-	rules := h.list(t)
-	if !strings.Contains(rules, "ff:ff:ff:ff:ff:ff counter packets 0 ") || strings.Contains(rules, "arp counter packets 0 ") {
-		t.Errorf("want requests, but none to everybody: %s", rules)
+	h.nft(t, "table netdev count { chain in { type filter hook ingress device lan0 priority 0; "+
+		"ether type arp ether daddr ff:ff:ff:ff:ff:ff counter; ether type arp counter; }\n}\n")
+	h.until(t, "requests", func(everywhere, all int) bool { return all >= 2 })
+	if everywhere, all := h.requests(t); everywhere != 0 {
+		t.Errorf("got %d of %d requests to everybody, want none", everywhere, all)
 	}
 	h.do(t, func() error {
 		l, err := netlink.LinkByName("lan0")
-		return errors.Join(err, netlink.LinkSetHardwareAddr(l, []byte{2, 0, 0, 0, 0, 0x77}), os.WriteFile("/proc/sys/net/ipv4/conf/lan0/arp_notify", []byte("0"), 0o644))
+		return errors.Join(err, netlink.LinkSetHardwareAddr(l, []byte{2, 0, 0, 0, 0, 0x77}))
 	})
-	time.Sleep(3 * time.Second)
-	if rules = h.list(t); strings.Contains(rules, "ff:ff:ff:ff:ff:ff counter packets 0 ") {
-		t.Errorf("want requests to everybody: %s", rules)
-	}
+	h.until(t, "requests to everybody", func(everywhere, _ int) bool { return everywhere > 0 })
+	everywhere, all := h.requests(t)
+	h.until(t, "requests to it alone again", func(e, a int) bool { return a-all > e-everywhere })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.gateways) != 1 {
@@ -197,14 +250,30 @@ func TestWatcher_gatewayReplaced(t *testing.T) {
 	}
 }
 
-func (h host) list(t *testing.T) (rules string) {
+// requests counts the ARP packets that came to the gateway: those to everybody, and all.
+func (h host) requests(t *testing.T) (everywhere, all int) {
 	t.Helper()
 	h.do(t, func() error {
 		out, err := exec.Command("nft", "list", "ruleset").CombinedOutput()
-		rules = string(out)
+		counts := regexp.MustCompile(`counter packets (\d+)`).FindAllSubmatch(out, -1)
+		if err != nil || len(counts) != 2 {
+			return fmt.Errorf("nft list ruleset: %w: %s", err, out)
+		}
+		everywhere, _ = strconv.Atoi(string(counts[0][1]))
+		all, err = strconv.Atoi(string(counts[1][1]))
 		return err
 	})
-	return rules
+	return everywhere, all
+}
+
+func (h host) until(t *testing.T, what string, ok func(everywhere, all int) bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if ok(h.requests(t)) {
+			return
+		}
+	}
+	t.Fatalf("never: %s", what)
 }
 
 // A gateway behind an interface without hardware addresses can't be asked, and that is told.

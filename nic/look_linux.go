@@ -17,14 +17,13 @@ type ifAddr struct {
 }
 
 // look asks the kernel for what a monitor means, that is for the present whatever event led to it.
-func (r *rtnl) look(m Monitor, p past) (sight, error) {
+func (r *rtnl) look(m Monitor, p past) (s sight, err error) {
 	for range dumpTries {
-		s, err := r.lookOnce(m, p)
-		if !errors.Is(err, errVanished) {
-			return s, err
+		if s, err = r.lookOnce(m, p); !errors.Is(err, errVanished) {
+			break
 		}
 	}
-	return sight{again: true}, nil
+	return s, err
 }
 
 // errVanished: an interface had the address and was gone when it was asked for.
