@@ -66,7 +66,7 @@ func (s *Stream) drop(b []byte) {
 		return
 	}
 	s.records.Feed(b)
-	if s.records.inRow >= recordsInRow {
+	if s.records.longest >= recordsInRow {
 		s.kind = TLS
 	}
 }

@@ -130,7 +130,9 @@ func (s *Stream) look(v []byte, end int) (n int, ok bool) {
 // startsHere takes the first line of a message, in step.
 func (s *Stream) startsHere(line []byte) {
 	switch {
-	case len(line) <= maxStartLine && isStartLine(line) && findStartLine(line) <= 0: // else the end of a body is glued to it
+	case len(line) > maxStartLine:
+		s.lost = true
+	case isStartLine(line) && findStartLine(line) <= 0: // else the end of a body is glued to it
 		s.have, s.line = true, len(line)
 	case s.kind == Unknown && isHTTP(line):
 		s.kind = HTTP

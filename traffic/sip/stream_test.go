@@ -234,6 +234,33 @@ func TestStream_allocatesNothing(t *testing.T) {
 	}
 }
 
+// Streams made of what makes streams difficult, around the limits, come out the same however they are cut.
+func TestStream_cutsDoNotMatter(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	parts := []string{
+		message(1, "hello"), message(2, ""), message(3, "{}"), "\r\n", "\n", "\r", " ", "INVITE sip:h SIP/2.0\r\n", "SIP/2.0 200 OK\r\n", "SIP/2.0 ", "sip:h SIP/2.0", "Call-ID: x\r\n", "CSeq: 1 INVITE\r\n",
+		"l: 3\r\n", "Content-Length: 65000\r\n", "Content-Length: 65536\r\n", "\r\n\r\n", "\x16\x03\x01", "\x17\x03\x03\x00\x01x", "\x00", "GET / HTTP/1.1\r\n", "X: ",
+		strings.Repeat("x", maxStartLine-5), strings.Repeat("y", maxStartLine), strings.Repeat("z", MaxMessage-200), strings.Repeat("\x17\x03\x03\x00\x01x", 700),
+	}
+	for round := range 500 {
+		var in strings.Builder
+		for range 1 + rng.IntN(9) {
+			part := parts[rng.IntN(len(parts))]
+			in.WriteString(part[rng.IntN(1+len(part)/(1+rng.IntN(40))):])
+			in.WriteString(strings.Repeat("q", rng.IntN(12)/9*rng.IntN(9)))
+		}
+		var one, cut Stream
+		want := collect(one.Feed, in.String(), 1<<30)
+		var got []string
+		for rest := in.String(); rest != ""; {
+			n := min(len(rest), 1+rng.IntN([]int{40, 2000, MaxMessage}[round%3]))
+			got = append(got, collect(cut.Feed, rest[:n], 1<<30)...)
+			rest = rest[n:]
+		}
+		compare(t, fmt.Sprint("round ", round), got, want, &cut, &one)
+	}
+}
+
 // What comes out does not depend on the cuts, and everything that comes out is one whole message.
 func FuzzStream(f *testing.F) {
 	a, b := message(1, "hello"), message(2, "")

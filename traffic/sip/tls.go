@@ -25,6 +25,7 @@ type TLSRecords struct {
 	begun   bool // an octet was seen
 	trusted bool
 	inRow   int // records complete since the last octet that fitted nowhere
+	longest int // the largest inRow
 	pending int // payload records seen and not yet trusted
 }
 
@@ -84,6 +85,7 @@ func (t *TLSRecords) take(c byte) (payloadRecords int) {
 // complete takes the end of a record.
 func (t *TLSRecords) complete() (payloadRecords int) {
 	t.inRow++
+	t.longest = max(t.longest, t.inRow)
 	if t.head[0] != applicationData || t.length() < max(1, int(t.Least)) {
 		return 0
 	}

@@ -43,8 +43,11 @@ func (w *WebSocket) Feed(b []byte, emit func(msg []byte)) {
 
 // Gap tells that octets are missing before those that Feed gets next.
 func (w *WebSocket) Gap() {
-	*w = WebSocket{begun: true, lost: true, skipped: w.skipped + uint64(len(w.backlog.buf)+len(w.msg))}
+	*w = WebSocket{begun: true, lost: true, skipped: w.skipped + uint64(w.Buffered())}
 }
+
+// Buffered tells how many octets wait for the rest of their message.
+func (w *WebSocket) Buffered() int { return len(w.backlog.buf) + len(w.msg) }
 
 // Skipped counts the octets of what was neither emitted nor a control frame nor the opening.
 func (w *WebSocket) Skipped() uint64 { return w.skipped }

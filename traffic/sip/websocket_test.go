@@ -89,7 +89,7 @@ func TestWebSocket(t *testing.T) {
 				if got := collect(w.Feed, tt.in, size); !slices.Equal(got, tt.want) {
 					t.Fatalf("pieces of %d: got %d messages %.300q, want %d", size, len(got), got, len(tt.want))
 				}
-				if kept := len(w.backlog.buf) + len(w.msg); int(w.Skipped())+kept > len(tt.in) {
+				if kept := w.Buffered(); int(w.Skipped())+kept > len(tt.in) {
 					t.Errorf("pieces of %d: %d skipped and %d kept of %d", size, w.Skipped(), kept, len(tt.in))
 				}
 			}
@@ -142,6 +142,35 @@ func TestWebSocket_isBounded(t *testing.T) {
 	collect(w.Feed, wsFrame(wsText, true, strings.Repeat("x", 50000)), 1448)
 	if kept := cap(w.backlog.buf) + cap(w.msg); kept > 2*keptBuffer {
 		t.Errorf("keeps %d octets for nothing", kept)
+	}
+}
+
+// Connections made of what makes them difficult, around the limits, come out the same however they are cut.
+func TestWebSocket_cutsDoNotMatter(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	a, long := message(1, "hello"), message(2, strings.Repeat("x", MaxMessage-300))
+	parts := []string{
+		wsRequest, wsResponse, wsFrame(wsText, true, a), wsFrame(wsText, false, a), wsFrame(wsBinary, true, a), wsFrame(0x01, true, a[:20]), wsFrame(0, true, a[20:30]), wsFrame(0x80, false, a[30:]),
+		wsFrame(wsPing, true, "x"), wsFrame(wsText, true, long), wsFrame(0x01, true, long), wsFrame(0x80, true, strings.Repeat("x", 500)), wsFrame(wsText, true, "\r\n"), "\x81", "\x81\xfe", "\x00", "GET ",
+		strings.Repeat("G", maxHTTPHead-10), "\r\n\r\n", "\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00", wsFrame(0xc1, true, a),
+	}
+	for round := range 500 {
+		var in strings.Builder
+		for range 1 + rng.IntN(9) {
+			part := parts[rng.IntN(len(parts))]
+			in.WriteString(part[rng.IntN(1+len(part)/(1+rng.IntN(40))):])
+		}
+		var one, cut WebSocket
+		want := collect(one.Feed, in.String(), 1<<30)
+		var got []string
+		for rest := in.String(); rest != ""; {
+			n := min(len(rest), 1+rng.IntN([]int{40, 2000, MaxMessage}[round%3]))
+			got = append(got, collect(cut.Feed, rest[:n], 1<<30)...)
+			rest = rest[n:]
+		}
+		if !slices.Equal(got, want) || cut.Skipped() != one.Skipped() || cut.Buffered() != one.Buffered() {
+			t.Fatalf("round %d: got %.300q, %d skipped, %d kept, in one piece %.300q, %d, %d", round, got, cut.Skipped(), cut.Buffered(), want, one.Skipped(), one.Buffered())
+		}
 	}
 }
 
