@@ -47,7 +47,9 @@ func (d *daemon) Snapshot() status.Snapshot {
 		for id, h := range c.Heard(now) {
 			in.Reports[id] = status.Heard{Report: h.Report, Age: h.Age}
 		}
-		in.Reports[s.Self] = status.Heard{Report: c.Report()}
+		own := c.Report()
+		own.LeaseLeft = c.LeaseLeft(now.Mono) // a report has what was left at the last event: here a yes rests on it
+		in.Reports[s.Self] = status.Heard{Report: own}
 	})
 	return status.Build(in)
 }

@@ -1,7 +1,6 @@
 package status
 
 import (
-	"slices"
 	"time"
 
 	"github.com/understudy-sip/understudy/supervisor"
@@ -20,6 +19,16 @@ type Input struct {
 	Leader    supervisor.NodeID
 	Record    supervisor.Record
 	Reports   map[supervisor.NodeID]Heard // with this node's own, whose Age is 0
+
+	// What this node's sensors know; nil where it has none.
+	AddressUp     *bool
+	Devices       []Device
+	Traffic       *Traffic
+	Silence       *Silence
+	NICs          []NIC
+	Socket        *Socket
+	Alarms        []supervisor.Alarm // of the table; those that have ended are left out
+	PendingAlarms []supervisor.Alarm // not committed yet, without a number
 }
 
 // Voter is a node as configured.
@@ -39,7 +48,7 @@ func Build(in Input) Snapshot {
 	s := Snapshot{
 		Cluster: in.Cluster, Node: in.Self, At: in.Now, Preset: in.Preset,
 		Epoch: in.Record.Epoch, Primary: in.Record.Primary,
-		Addresses:  slices.Concat([]string{}, in.Addresses),
+		Addresses:  notNull(in.Addresses),
 		RaftLeader: in.Leader,
 		Quorum:     Quorum{Of: len(in.Nodes)},
 		Budget:     budgetOf(in),
@@ -65,6 +74,7 @@ func Build(in Input) Snapshot {
 		}
 		s.Nodes = append(s.Nodes, n)
 	}
+	s.addFacts(in)
 	s.Problems = append(s.Problems, problems(s, in)...)
 	s.Notes = append(s.Notes, notes(s)...)
 	s.Verdict = Judge(s)

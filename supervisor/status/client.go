@@ -69,6 +69,27 @@ func (c *Client) Resume(ctx context.Context, r ResumeRequest) (ResumeResponse, e
 	return call[ResumeResponse](ctx, c, http.MethodPost, "/v1/resume", r, orderTimeout+readTimeout)
 }
 
+// Alarms asks for the active alarms of the pair, the gravest first.
+func (c *Client) Alarms(ctx context.Context) ([]Alarm, error) {
+	answer, err := call[AlarmsResponse](ctx, c, http.MethodGet, "/v1/alarms", nil, askTimeout)
+	return answer.Alarms, err
+}
+
+// RaiseAlarm raises an alarm, or counts one more detection of an active one.
+func (c *Client) RaiseAlarm(ctx context.Context, r RaiseAlarmRequest) (AlarmOrderResponse, error) {
+	return call[AlarmOrderResponse](ctx, c, http.MethodPost, "/v1/alarms/raise", r, orderTimeout+readTimeout)
+}
+
+// ClearAlarm ends an active alarm.
+func (c *Client) ClearAlarm(ctx context.Context, r AlarmOrderRequest) (AlarmOrderResponse, error) {
+	return call[AlarmOrderResponse](ctx, c, http.MethodPost, "/v1/alarms/clear", r, orderTimeout+readTimeout)
+}
+
+// AckAlarm says that somebody takes care of an active alarm, which stays active.
+func (c *Client) AckAlarm(ctx context.Context, r AlarmOrderRequest) (AlarmOrderResponse, error) {
+	return call[AlarmOrderResponse](ctx, c, http.MethodPost, "/v1/alarms/ack", r, orderTimeout+readTimeout)
+}
+
 // Unreachable says that no daemon answers on the socket, and Hint what to do about it.
 type Unreachable struct {
 	Socket string

@@ -5,6 +5,9 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/understudy-sip/understudy/supervisor"
 )
 
@@ -116,4 +119,35 @@ func change(in Input, id supervisor.NodeID, f func(*Heard)) Input {
 	f(&h)
 	in.Reports[id] = h
 	return in
+}
+
+// desk takes orders about alarms and keeps them.
+type desk struct {
+	raised  []RaiseAlarm
+	cleared []AlarmOrder
+	acked   []AlarmOrder
+	err     error
+}
+
+func (d *desk) RaiseAlarm(_ context.Context, r RaiseAlarm) error {
+	d.raised = append(d.raised, r)
+	return d.err
+}
+
+func (d *desk) ClearAlarm(_ context.Context, o AlarmOrder) error {
+	d.cleared = append(d.cleared, o)
+	return d.err
+}
+
+func (d *desk) AckAlarm(_ context.Context, o AlarmOrder) error {
+	d.acked = append(d.acked, o)
+	return d.err
+}
+
+var _ AlarmDesk = (*desk)(nil)
+
+// watched is a logger whose lines can be counted.
+func watched() (*zap.Logger, *observer.ObservedLogs) {
+	core, logs := observer.New(zap.DebugLevel)
+	return zap.New(core), logs
 }

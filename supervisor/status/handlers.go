@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/understudy-sip/understudy/supervisor"
@@ -23,6 +22,11 @@ func (s *Server) routes() map[string]map[string]http.HandlerFunc {
 		"/v1/switchover": {http.MethodPost: s.postSwitchover},
 		"/v1/pause":      {http.MethodPost: s.postPause},
 		"/v1/resume":     {http.MethodPost: s.postResume},
+
+		"/v1/alarms":       {http.MethodGet: s.getAlarms},
+		"/v1/alarms/raise": {http.MethodPost: s.postRaise},
+		"/v1/alarms/clear": {http.MethodPost: s.postClear},
+		"/v1/alarms/ack":   {http.MethodPost: s.postAck},
 	}
 }
 
@@ -39,7 +43,8 @@ func (s *Server) Handler() http.Handler {
 		methods, known := routes[r.URL.Path]
 		if !known {
 			s.refuse(w, &Error{Status: http.StatusNotFound, Message: "there is no " + r.URL.Path,
-				Hint: "GET /v1/status, GET /v1/history, GET /v1/explain, POST /v1/switchover, POST /v1/pause, POST /v1/resume"})
+				Hint: "GET /v1/status, GET /v1/history, GET /v1/explain, GET /v1/alarms, POST /v1/switchover, POST /v1/pause, " +
+					"POST /v1/resume, POST /v1/alarms/{raise,clear,ack}"})
 			return
 		}
 		for method := range methods {
@@ -55,14 +60,22 @@ func (s *Server) getStatus(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Server) getHistory(w http.ResponseWriter, _ *http.Request) {
-	history := slices.Concat([]supervisor.Switchover{}, s.daemon.History())
+	history := notNull(s.daemon.History())
 	s.answer(w, http.StatusOK, HistoryResponse{History: history})
 }
 
 func (s *Server) getExplain(w http.ResponseWriter, _ *http.Request) {
-	e := s.daemon.Explain()
-	e.Facts, e.Moves, e.Holds = slices.Concat([]supervisor.Fact{}, e.Facts), slices.Concat([]string{}, e.Moves), slices.Concat([]string{}, e.Holds)
-	s.answer(w, http.StatusOK, e)
+	s.answer(w, http.StatusOK, explained(s.daemon))
+}
+
+// notNull is a copy that JSON writes as a list, also when there is nothing in it.
+func notNull[T any](list []T) []T { return append([]T{}, list...) }
+
+// explained has no null lists.
+func explained(d Daemon) supervisor.Explanation {
+	e := d.Explain()
+	e.Facts, e.Moves, e.Holds = notNull(e.Facts), notNull(e.Moves), notNull(e.Holds)
+	return e
 }
 
 func (s *Server) postSwitchover(w http.ResponseWriter, r *http.Request) {
@@ -205,9 +218,13 @@ func (s *Server) refuse(w http.ResponseWriter, err error) {
 }
 
 func (s *Server) answer(w http.ResponseWriter, status int, body any) {
+	writeJSON(w, s.log, status, body)
+}
+
+func writeJSON(w http.ResponseWriter, log *zap.Logger, status int, body any) {
 	text, err := json.Marshal(body)
 	if err != nil {
-		s.log.Error("answer not encoded", zap.Error(err))
+		log.Error("answer not encoded", zap.Error(err))
 		http.Error(w, `{"error":"the answer cannot be encoded"}`, http.StatusInternalServerError)
 		return
 	}

@@ -21,6 +21,7 @@ func problems(s Snapshot, in Input) []string {
 	}
 	out = append(out, reachProblems(s)...)
 	out = append(out, agreementProblems(s, in)...)
+	out = append(out, factsProblems(s)...)
 	if s.Budget.Of > 0 && s.Budget.Left == 0 {
 		text := fmt.Sprintf("The switchover budget is spent: %d automatic switchovers in %s. "+
 			"A fault that is only suspected moves the role no more", s.Budget.Of, Span(in.Budget.Per))
@@ -200,5 +201,5 @@ func notes(s Snapshot) []string {
 	if len(versions) > 1 {
 		out = append(out, "The nodes run different versions: "+strings.Join(versions, ", ")+".")
 	}
-	return out
+	return append(out, factsNotes(s)...)
 }

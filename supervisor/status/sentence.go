@@ -33,6 +33,10 @@ func reasonText(r supervisor.Reason, seen string) string {
 		return "its interface for the service address is down"
 	case supervisor.ReasonAddress:
 		return "the service address cannot be put up there"
+	case supervisor.ReasonListener:
+		return "nothing listens on the port of its SIP server"
+	case supervisor.ReasonSilence:
+		return "no SIP message has reached it for too long, and every device that it checks is out of service"
 	case supervisor.ReasonStore:
 		return "its state folder cannot be written"
 	case supervisor.ReasonConfig:

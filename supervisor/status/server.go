@@ -24,6 +24,8 @@ const (
 
 // Server is the local API.
 type Server struct {
+	Alarms AlarmDesk // takes the orders about alarms; nil: they are refused. Set before Run
+
 	daemon Daemon
 	log    *zap.Logger
 	order  time.Duration

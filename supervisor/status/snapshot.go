@@ -26,6 +26,15 @@ type Snapshot struct {
 	Last       *supervisor.Switchover `json:"last_switchover"`
 	Problems   []string               `json:"problems"` // sentences; any of them makes the verdict degraded or worse
 	Notes      []string               `json:"notes"`    // sentences worth knowing that change no verdict
+
+	// What this node itself senses; null or empty where it senses no such thing.
+	AddressUp *bool    `json:"address_up"` // the service addresses are on its interface, as the kernel tells; null: not known
+	Devices   []Device `json:"devices"`    // in the order of the configuration
+	Traffic   *Traffic `json:"traffic"`
+	Silence   *Silence `json:"silence"`
+	NICs      []NIC    `json:"nics"`
+	Socket    *Socket  `json:"socket"`
+	Alarms    []Alarm  `json:"alarms"` // active ones of the whole pair, the gravest first
 }
 
 // Quorum counts the voters that are heard, this node among them.
