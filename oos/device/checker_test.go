@@ -28,7 +28,7 @@ func TestChecker_UDP(t *testing.T) {
 				t.Errorf("got %+v", v)
 			}
 			s.code.Store(0)
-			if v := w.await("gw", OutOfService, "no answer for 1"); v.Code != 0 || !w.AllOut() {
+			if v := w.await("gw", OutOfService, "no answer for "); v.Code != 0 || !w.AllOut() {
 				t.Errorf("got %+v", v)
 			}
 			s.code.Store(486)
@@ -77,6 +77,38 @@ func TestChecker_loss(t *testing.T) {
 	settle(t, "three probes", func() bool { return w.Stats().Answers >= 3 })
 	if st := w.Stats(); st.Repeated < 3 || w.Verdicts()[0].State != InService {
 		t.Errorf("got %+v, %+v", st, w.Verdicts())
+	}
+}
+
+// A process that could not run does not blame the device: here it is held up in a report while a probe is under way.
+func TestChecker_lateIsNoSilence(t *testing.T) {
+	slow, other := serve(t, "127.0.0.1:0", 0, nil), serve(t, "127.0.0.1:0", 200, nil)
+	held, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	reports := make(chan Verdict, 100000)
+	watch(t, func(o *Options) {
+		o.Report = func(v Verdict) {
+			if v.Device == "other" {
+				once.Do(func() {
+					close(held)
+					<-release
+				})
+			}
+			reports <- v
+		}
+	}, quick("slow", slow.uri()), quick("other", other.uri()))
+	<-held
+	time.Sleep(3 * sec) // three times oos-force
+	slow.code.Store(404)
+	close(release)
+	for v := range reports {
+		if v.Device != "slow" {
+			continue
+		}
+		if v.State != InService || v.Code != 404 {
+			t.Errorf("got %+v", v)
+		}
+		return
 	}
 }
 

@@ -57,7 +57,7 @@ func (c *Checker) find(h Hint) (number int32, ok bool) {
 	}
 	c.addrMu.RLock()
 	defer c.addrMu.RUnlock()
-	there := c.byAddr[h.From.Addr().Unmap()]
+	there := c.byAddr[h.From.Addr().Unmap().WithZone("")]
 	for _, n := range there {
 		if c.slots[n].port() == h.From.Port() {
 			return n, true

@@ -10,8 +10,8 @@ import (
 	"github.com/understudy-sip/understudy/supervisor/raw"
 )
 
-// step is how exactly moments are kept: what falls into the same one is done together, which costs one waking up.
-const step = 5 * time.Millisecond
+// grain is how exactly moments are kept: what falls into the same one is done together, which costs one waking up.
+const grain = 5 * time.Millisecond
 
 // stall is how late this process may look before that counts as not having run.
 const stall = 200 * time.Millisecond
@@ -108,10 +108,13 @@ func (c *Checker) part() (more bool) {
 		c.rang, c.alarm = false, 0
 	}
 	c.takeNotes()
-	for i := range c.families {
-		c.receive(&c.families[i])
-	}
+	looked := c.now()
+	c.receive()
 	now := c.now()
+	if now-looked > stall {
+		c.stopped += now - looked
+		c.receive()
+	}
 	if now >= c.sweepAt {
 		c.sweepAt = c.lookUp(now)
 	}
@@ -122,7 +125,9 @@ func (c *Checker) part() (more bool) {
 			c.flush(&c.families[i])
 		}
 	}
-	if !more {
+	if more {
+		c.alarm = 0
+	} else {
 		c.setAlarm()
 	}
 	reports := c.reports
@@ -174,7 +179,7 @@ func (c *Checker) setAlarm() {
 		}
 	}
 	if at != never {
-		at = (at + step - 1) / step * step
+		at = (at + grain - 1) / grain * grain
 	}
 	c.inMu.Lock()
 	defer c.inMu.Unlock()

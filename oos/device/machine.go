@@ -136,14 +136,6 @@ func (m *machine) asked(now, stopped time.Duration) {
 	m.unasked, m.hint, m.denied, m.refused = "", "", 0, false
 }
 
-// departed says that the newest probe, which was asked for a while ago, has been sent now.
-func (m *machine) departed(now time.Duration) {
-	if m.deadline != never {
-		m.deadline += now - m.sentAt
-	}
-	m.sentAt = now
-}
-
 // again plans the resending after this one.
 func (m *machine) again(now time.Duration) action {
 	m.resendAt, m.interval = now+m.interval, min(2*m.interval, t2)

@@ -32,7 +32,6 @@ func (c *Checker) departed(s *slot, now time.Duration) {
 	}
 	late := now - s.planned
 	s.planned = 0
-	s.machine.departed(now)
 	c.stats.Probes++
 	c.stats.Latest = max(c.stats.Latest, late)
 	if late > lateBy {

@@ -17,8 +17,14 @@ import (
 // writeWithin bounds a write. A connection with room for a probe takes it at once, and one without is dropped.
 const writeWithin = 10 * time.Millisecond
 
-// mostUnread bounds how many messages of one connection wait for the goroutine of Run.
-const mostUnread = 16
+// mostUnread bounds how many messages of one connection wait for the goroutine of Run, mostStrange how many that answer nothing one may
+// carry before it is replaced.
+const (
+	mostUnread  = 16
+	mostStrange = 256
+)
+
+var errStrange = errors.New("too many messages that answer nothing")
 
 // stream is the connection to a device on TCP or TLS. It is kept open; one that breaks or falls silent is replaced with the next
 // probe, so a device that accepts nothing sees one attempt each oos-force.
@@ -117,18 +123,18 @@ func open(ctx context.Context, within time.Duration, to netip.AddrPort, source n
 // read passes answers on until the connection ends.
 func (c *Checker) read(number int32, l *link) {
 	f := framer{r: l.conn}
+	strange := 0
 	for {
 		b, err := f.next()
 		switch {
 		case errors.Is(err, io.EOF):
 			err = io.ErrUnexpectedEOF
 		case err != nil:
-		case l.unread.Load() >= mostUnread:
-			continue
-		default:
-			if y, ok := parseReply(b); !ok || !bearsMark(y) {
+		case l.unread.Load() >= mostUnread, !bearsMark(b):
+			if strange++; strange < mostStrange {
 				continue
 			}
+			err = errStrange
 		}
 		l.unread.Add(1)
 		c.tell(note{slot: number, link: l, octets: append([]byte(nil), b...), err: err})
@@ -138,8 +144,12 @@ func (c *Checker) read(number int32, l *link) {
 	}
 }
 
-func bearsMark(y reply) bool {
-	_, ok := readMark(y.branch)
+// bearsMark reports whether a message may be an answer to a request of ours.
+func bearsMark(b []byte) bool {
+	y, ok := parseReply(b)
+	if ok {
+		_, ok = readMark(y.branch)
+	}
 	return ok
 }
 
@@ -203,7 +213,10 @@ func (c *Checker) broke(s *slot, n *note) {
 	case n.link.proven && s.stream.rescued != s.seq:
 		s.stream.rescued = s.seq
 		c.write(s)
-	case !n.link.proven && !errors.Is(n.err, unix.ETIMEDOUT):
+	case errors.Is(n.err, unix.ETIMEDOUT), errors.Is(n.err, errStrange):
+		s.noted(reason(n.err))
+		s.undelivered(n.at)
+	case !n.link.proven:
 		s.refuse(n.at, "connection closed without an answer")
 		s.undelivered(n.at)
 	default:

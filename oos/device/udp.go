@@ -195,10 +195,15 @@ func (c *Checker) lookAtSource(now time.Duration) {
 }
 
 // receive reads whatever has arrived.
-func (c *Checker) receive(f *family) {
-	if f.socket == nil {
-		return
+func (c *Checker) receive() {
+	for i := range c.families {
+		if f := &c.families[i]; f.socket != nil {
+			c.receiveFrom(f)
+		}
 	}
+}
+
+func (c *Checker) receiveFrom(f *family) {
 	c.takeFailures(f)
 	for range mostReceived / atOnce {
 		n, err := 0, error(nil)
