@@ -32,7 +32,7 @@ func watchExit(ctx context.Context, pid int, f *os.File, exits chan<- exit) {
 		n, err := unix.Poll(p, 0)
 		ended = err == nil && n > 0
 		if ended {
-			e.orderly, e.how = ending(pid, int(fd))
+			e.orderly, e.how, e.cause = ending(pid, int(fd))
 		}
 		return ended
 	})
@@ -46,7 +46,7 @@ func watchExit(ctx context.Context, pid int, f *os.File, exits chan<- exit) {
 }
 
 // ending tells how a process ended: from /proc while its parent has not reaped it, later from the pidfd (Linux 6.15).
-func ending(pid, fd int) (orderly bool, how string) {
+func ending(pid, fd int) (orderly bool, how string, cause Cause) {
 	if s, err := readStat(procPath(pid, "stat")); err == nil && s.state == 'Z' {
 		return describe(syscall.WaitStatus(s.exit))
 	}
@@ -54,14 +54,22 @@ func ending(pid, fd int) (orderly bool, how string) {
 	if err := unix.IoctlPidfdInfo(fd, &info); err == nil && info.Mask&unix.PIDFD_INFO_EXIT != 0 {
 		return describe(syscall.WaitStatus(info.Exit_code))
 	}
-	return false, ""
+	return false, "", CauseUnexpected
 }
 
-func describe(w syscall.WaitStatus) (orderly bool, how string) {
+// describe reads a wait status. An end that somebody asked for is unauthorized: nobody orders a server's end through the sidecar.
+func describe(w syscall.WaitStatus) (orderly bool, how string, cause Cause) {
+	cause = CauseUnexpected
 	if w.Signaled() {
-		return false, fmt.Sprintf("signal %d (%s)", int(w.Signal()), w.Signal())
+		if w.Signal() == syscall.SIGTERM || w.Signal() == syscall.SIGKILL {
+			cause = CauseUnauthorized
+		}
+		return false, fmt.Sprintf("signal %d (%s)", int(w.Signal()), w.Signal()), cause
 	}
-	return w.ExitStatus() == 0, fmt.Sprintf("exit code %d", w.ExitStatus())
+	if w.ExitStatus() == 0 {
+		cause = CauseUnauthorized
+	}
+	return w.ExitStatus() == 0, fmt.Sprintf("exit code %d", w.ExitStatus()), cause
 }
 
 func isOverrun(err error) bool { return errors.Is(err, unix.ENOBUFS) }

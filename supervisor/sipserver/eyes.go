@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -37,10 +38,13 @@ type eyes struct {
 
 	pidfds  map[int]*os.File
 	inodes  map[uint64]bool // of the last scan
+	seen    []socket        // the sockets of the last scan that are to be watched
 	search  time.Time       // when the next search of all processes is due
 	vain    int             // searches in a row that found nobody who holds the sockets
-	threads map[int]thread  // of the last look
+	heirs   heirs
+	threads map[int]thread // of the last look
 	looked  time.Time
+	counted time.Time // when connections were last looked at
 }
 
 func openEyes(listened []Socket, process string, log *zap.Logger) (*eyes, error) {
@@ -56,6 +60,7 @@ func openEyes(listened []Socket, process string, log *zap.Logger) (*eyes, error)
 	return &eyes{
 		listened: listened, process: process, log: log, diag: d, destroy: destroy,
 		destroyed: make(chan struct{}, 1), exits: make(chan exit, 64), pidfds: map[int]*os.File{},
+		heirs: newHeirs(process),
 	}, nil
 }
 
@@ -84,7 +89,9 @@ func (e *eyes) scan(ctx context.Context, known []holder, thorough bool) (*sight,
 	inodes, missing := e.match(sockets)
 	if missing != "" { // who holds the rest matters when all is there again
 		e.search = time.Time{}
-		return &sight{missing: missing}, nil
+		s := &sight{missing: missing}
+		s.lives, s.anew = e.heirs.living(known)
+		return s, nil
 	}
 	nobody := len(known) == 0 && e.vain < patience
 	if maps.Equal(inodes, e.inodes) && !thorough && !nobody && time.Now().Before(e.search) {
@@ -98,7 +105,9 @@ func (e *eyes) scan(ctx context.Context, known []holder, thorough bool) (*sight,
 	s := &sight{holders: e.named(found)}
 	if len(found) > 0 && len(s.holders) == 0 {
 		s.missing = fmt.Sprintf("no process named %s listens, but %d (%s) does", e.process, found[0].pid, found[0].name)
+		s.lives, s.anew = e.heirs.living(known)
 	}
+	e.heirs.learn(s.holders)
 	watched := len(e.pidfds)
 	here := e.watch(ctx, s)
 	if len(e.pidfds) > watched {
@@ -129,13 +138,18 @@ func (e *eyes) sockets() ([]socket, error) {
 // match finds the sockets that are to be watched, and says what is not there.
 func (e *eyes) match(sockets []socket) (inodes map[uint64]bool, missing string) {
 	inodes = map[uint64]bool{}
+	e.seen = e.seen[:0]
 	var none []string
 	for _, l := range e.listened {
 		found := false
 		for _, s := range sockets {
-			if s.serves(l) {
-				inodes[s.inode], found = true, true
+			if !s.serves(l) {
+				continue
 			}
+			if !inodes[s.inode] {
+				e.seen = append(e.seen, s)
+			}
+			inodes[s.inode], found = true, true
 		}
 		if !found {
 			none = append(none, l.String())
@@ -149,13 +163,14 @@ func (e *eyes) match(sockets []socket) (inodes map[uint64]bool, missing string) 
 
 // find searches all processes.
 func (e *eyes) find(inodes map[uint64]bool) ([]holder, error) {
-	began := time.Now()
-	found, hidden, err := findHolders(inodes)
+	var found []holder
+	var hidden bool
+	var err error
+	took := cost(func() { found, hidden, err = findHolders(inodes) })
 	if err != nil {
 		return nil, fmt.Errorf("search processes: %w", err)
 	}
-	took := time.Since(began)
-	e.search = began.Add(max(searchEvery, searchShare*took))
+	e.search = time.Now().Add(max(searchEvery, searchShare*took))
 	if len(found) > 0 {
 		e.vain = 0
 	} else if e.vain++; e.vain == patience {
@@ -221,23 +236,40 @@ func (e *eyes) look(known []holder, first bool) looks {
 	}
 	e.threads, e.looked = map[int]thread{}, time.Now()
 	l := looks{all: len(known)}
+	frozen := freezer{}
 	for _, h := range known {
 		own := threads(h.pid)
 		maps.Copy(e.threads, own)
-		if has(own, "Tt") {
+		switch {
+		case halted(own), frozen.holds(h.pid):
 			l.stopped++
-		}
-		if has(own, "R") {
+		case has(own, "R"):
 			l.waiting++
 		}
 	}
 	l.starved = starved(before, e.threads, elapsed)
-	if sockets, err := e.sockets(); err == nil {
-		for _, s := range sockets {
-			if e.inodes[s.inode] {
-				l.unread += s.unread
-			}
-		}
-	}
 	return l
+}
+
+// countEvery is how often connections are looked at while a hang is being decided: the kernel walks through all of them.
+const countEvery = 100 * time.Millisecond
+
+// queues looks at the sockets alone: what waits in those that listen, and in connections. counted is false if it was too
+// early to look at the latter again.
+func (e *eyes) queues() (listening, joined []socket, counted bool, err error) {
+	sockets, err := e.sockets()
+	if err != nil {
+		return nil, nil, false, err
+	}
+	e.match(sockets)
+	tcp := slices.ContainsFunc(e.listened, func(l Socket) bool { return l.Transport != "udp" })
+	if !tcp || time.Since(e.counted) < countEvery {
+		return e.seen, nil, false, nil
+	}
+	p := ports(e.listened)
+	if joined, err = connections(p[0], p[len(p)-1]); err != nil {
+		return nil, nil, false, err
+	}
+	e.counted = time.Now()
+	return e.seen, joined, true, nil
 }

@@ -107,7 +107,8 @@ func TestReadStat(t *testing.T) {
 	}
 }
 
-// BenchmarkScan is what the slow poll costs each second (sockets alone), and what a search of all processes costs.
+// BenchmarkScan is what the slow poll costs each second (sockets alone), what a look at the connections costs while a
+// hang is being decided, and what a search of all processes costs.
 func BenchmarkScan(b *testing.B) {
 	e, err := openEyes([]Socket{{"udp", netip.MustParseAddrPort("127.0.0.1:5060")}, {"tcp", netip.MustParseAddrPort("127.0.0.1:5060")}}, "", zap.NewNop())
 	if err != nil {
@@ -117,6 +118,13 @@ func BenchmarkScan(b *testing.B) {
 	b.Run("sockets", func(b *testing.B) {
 		for b.Loop() {
 			if _, err := e.sockets(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("connections", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := connections(5060, 5060); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -21,6 +21,8 @@ type step struct {
 	sight   *sight
 	exit    *exit
 	look    *looks
+	unread  int // with look: octets in the server's UDP socket
+	traffic *TrafficFacts
 }
 
 func say(at time.Duration, c supervisor.Class) step { return step{at: at, class: c} }
@@ -51,11 +53,29 @@ func nobody(at time.Duration) step {
 	return step{at: at, sight: &sight{missing: "nothing listens on udp 10.0.0.1:5060"}}
 }
 
+// deaf is a sight of a server that lives and does not listen.
+func deaf(at time.Duration, anew bool) step {
+	s := nobody(at)
+	s.sight.lives, s.sight.anew = "process 100 (kamailio)", anew
+	return s
+}
+
 func end(at time.Duration, pid int, how string) step {
 	return step{at: at, exit: &exit{pid: pid, how: how, orderly: how == "exit code 0"}}
 }
 
-func look(at time.Duration, l looks) step { return step{at: at, look: &l} }
+func look(at time.Duration, l looks, unread int) step { return step{at: at, look: &l, unread: unread} }
+
+// looking looks every 20 ms, as Server does; unread is what it finds, over and over again.
+func looking(from, to time.Duration, l looks, unread ...int) []step {
+	var all []step
+	for at := from; at <= to; at += relook {
+		all = append(all, look(at, l, unread[len(all)%len(unread)]))
+	}
+	return all
+}
+
+func told(at time.Duration, f TrafficFacts) step { return step{at: at, traffic: &f} }
 
 const killed = "signal 9 (killed)"
 
@@ -64,7 +84,7 @@ var up = []step{see(0, 100, 101, 102), say(100*ms, supervisor.ClassServing)}
 
 func TestJudge(t *testing.T) {
 	serving, dead, draining, unknown := supervisor.ClassServing, supervisor.ClassDead, supervisor.ClassDraining, supervisor.ClassUnknown
-	starved, idle := looks{all: 3, waiting: 1, starved: true}, looks{all: 3}
+	idle := looks{all: 3}
 	tests := []struct {
 		name   string
 		steps  []step
@@ -108,25 +128,24 @@ func TestJudge(t *testing.T) {
 		{"socket gone", append(up, nobody(5*second)), supervisor.ReasonServerDead, "nothing listens on udp 10.0.0.1:5060"},
 		{"socket back, not yet asked", append(up, nobody(5*second), see(6*second, 100)), supervisor.ReasonServerStart, "it listens again"},
 		{"socket back, asked", append(up, nobody(5*second), see(6*second, 100), say(7*second, serving)), "", "view"},
-		{"socket back, silent", append(up, nobody(5*second), see(6*second, 100), say(7*second, dead), look(7*second, starved)), supervisor.ReasonServerStart, "view"},
+		{"socket back, silent", append(up, nobody(5*second), see(6*second, 100), say(7*second, dead), look(7*second, idle, 900)), supervisor.ReasonServerStart, "view"},
 
-		{"silent", append(up, say(5*second, dead), look(5*second, looks{all: 3, stopped: 3, unread: 4352})), supervisor.ReasonServerHung, "view; 3 of 3 processes are stopped; 4352 octets unread in its sockets"},
-		{"silent, idle", append(up, say(5*second, dead), look(5*second, idle)), supervisor.ReasonServerHung, "view"},
-		{"silent, starved", append(up, say(5*second, dead), look(5*second, starved)), "", "view, but its processes wait for the processor; 1 of 3 processes are runnable"},
-		{"silent, starved at first only", append(up, say(5*second, dead), look(5*second, starved), look(5020*ms, idle)), supervisor.ReasonServerHung, "view"},
-		{"silent, starved for too long", append(up, say(5*second, dead), look(5*second, starved), say(5500*ms, dead), look(6*second, starved)), supervisor.ReasonServerHung, "view; 1 of 3"},
-		{"hung stays hung", append(up, say(5*second, dead), look(5*second, idle), look(5020*ms, starved)), supervisor.ReasonServerHung, "view"},
-		{"hung, then answers", append(up, say(5*second, dead), look(5*second, idle), say(6*second, serving)), "", "view"},
-		{"starved, then answers, then silent", append(up, say(5*second, dead), look(5*second, starved), say(5500*ms, serving), say(7*second, dead), look(7*second, starved)), "", "view, but"},
-		{"refused, then silent", append(up, refused(5*second), say(6*second, dead), look(6*second, idle)), supervisor.ReasonServerHung, "view"},
+		{"socket closed, process lives", append(up, deaf(5*second, false)), supervisor.ReasonListener, "nothing listens on udp 10.0.0.1:5060, but process 100 (kamailio) lives"},
+		{"socket closed, then the process ends", append(up, deaf(5*second, false), end(6*second, 100, killed), nobody(6*second)), supervisor.ReasonServerDead, "process 100 (kamailio) ended, signal 9 (killed); nothing listens"},
+		{"socket closed, then it listens and answers", append(up, deaf(5*second, false), see(6*second, 100), say(6*second, serving)), "", "view"},
+		{"worker killed, coming down", append(up, end(5*second, 101, killed), deaf(6*second, false)), supervisor.ReasonServerDead, "process 101"},
+		{"main killed, the next one can't bind", append(up, end(5*second, 100, killed), nobody(5*second), deaf(6*second, true)), supervisor.ReasonListener, "nothing listens"},
+		{"main killed, the next one binds late", append(up, end(5*second, 100, killed), nobody(5*second), deaf(6*second, true), see(8*second, 200), say(8*second, serving)), "", "view"},
+		{"can't bind at start", []step{deaf(0, true)}, supervisor.ReasonListener, "nothing listens"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			j := newJudge(true)
+			j, now := newJudge("udp", DefaultHangAfter), time.Duration(0)
 			for _, s := range tt.steps {
+				now = s.at
 				apply(j, s)
 			}
-			reason, text := j.verdict()
+			reason, text := j.verdict(now)
 			if reason != tt.reason || !strings.HasPrefix(text, tt.text) {
 				t.Errorf("got %q %q, want %q %q", reason, text, tt.reason, tt.text)
 			}
@@ -141,23 +160,12 @@ func apply(j *judge, s step) {
 	case s.exit != nil:
 		j.exited(s.at, *s.exit)
 	case s.look != nil:
+		j.queues.sampled(s.at, []socket{{transport: "udp", cookie: 1, unread: s.unread, limit: 200_000}})
 		j.looked(s.at, *s.look)
+	case s.traffic != nil:
+		j.observed(s.at, *s.traffic, 0, false)
 	default:
 		j.probed(s.at, supervisor.View{Class: s.class, Text: "view"}, s.refused)
-	}
-}
-
-// Without sockets to watch only probes tell.
-func TestJudge_probesAlone(t *testing.T) {
-	j := newJudge(false)
-	apply(j, say(0, supervisor.ClassServing))
-	if reason, _ := j.verdict(); reason != "" {
-		t.Errorf("got %q", reason)
-	}
-	apply(j, say(second, supervisor.ClassDead))
-	apply(j, look(second, looks{}))
-	if reason, _ := j.verdict(); reason != supervisor.ReasonServerHung {
-		t.Errorf("got %q", reason)
 	}
 }
 

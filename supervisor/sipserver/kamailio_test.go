@@ -1,10 +1,13 @@
 package sipserver
 
 import (
+	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -21,7 +24,16 @@ children=2
 listen=udp:127.0.0.1:5060
 listen=tcp:127.0.0.1:5060
 loadmodule "sl.so"
-request_route { sl_send_reply("200", "OK"); }
+loadmodule "pv.so"
+loadmodule "cfgutils.so"
+loadmodule "htable.so"
+modparam("htable", "htable", "a=>size=2")
+request_route {
+	if (method == "NOTIFY") { usleep("800000"); exit; }
+	if (method == "INFO") { $sht(a=>mute) = 1; }
+	if (method == "OPTIONS" && $sht(a=>mute) == 1) { exit; }
+	sl_send_reply("200", "OK");
+}
 `
 
 // kamailio is a running server. Its processes are found by their group.
@@ -99,10 +111,12 @@ func socketsOf(addr string) map[uint64]bool {
 }
 
 // serving starts Kamailio under watch and waits until it serves.
-func serving(t *testing.T) (*kamailio, *prober, <-chan Status) {
+func serving(t *testing.T, hangAfter time.Duration) (*kamailio, *prober, <-chan Status) {
 	t.Helper()
 	k := startKamailio(t)
-	s, reports := watching(t, Options{Listen: []Socket{listenUDP[0], {"tcp", listenUDP[0].Addr}}, Process: "kamailio"})
+	s, reports := watching(t, Options{
+		Listen: []Socket{listenUDP[0], {"tcp", listenUDP[0].Addr}}, Process: "kamailio", HangAfter: hangAfter,
+	})
 	p := probing(t, s)
 	await(t, reports, "started", "", "200")
 	for status := range reports {
@@ -117,7 +131,7 @@ func serving(t *testing.T) (*kamailio, *prober, <-chan Status) {
 
 // FACTS of Kamailio: its workers outlive a killed main process, keep the socket and answer on.
 func TestKamailio_mainKilled(t *testing.T) {
-	k, p, reports := serving(t)
+	k, p, reports := serving(t, 0)
 	if err := k.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +153,7 @@ func TestKamailio_mainKilled(t *testing.T) {
 
 // A killed worker means that Kamailio comes down, but only 1.8 s later.
 func TestKamailio_workerKilled(t *testing.T) {
-	k, _, reports := serving(t)
+	k, _, reports := serving(t, 0)
 	workers := k.processes()
 	if err := unix.Kill(workers[0], unix.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -150,17 +164,18 @@ func TestKamailio_workerKilled(t *testing.T) {
 	await(t, reports, "restarted", "", "200")
 }
 
+// With all processes stopped nothing has to last, however long a hang has to last otherwise.
 func TestKamailio_stopped(t *testing.T) {
-	k, _, reports := serving(t)
+	k, _, reports := serving(t, time.Hour)
 	k.signal(unix.SIGSTOP)
-	await(t, reports, "SIGSTOP", supervisor.ReasonServerHung, "processes are stopped")
+	await(t, reports, "SIGSTOP", supervisor.ReasonServerHung, "9 of 9 processes are stopped")
 	k.signal(unix.SIGCONT)
 	await(t, reports, "SIGCONT", "", "200")
 }
 
 // An orderly stop and start: nothing hangs on the processes of before.
 func TestKamailio_restarted(t *testing.T) {
-	k, _, reports := serving(t)
+	k, _, reports := serving(t, 0)
 	if err := k.cmd.Process.Signal(unix.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -175,4 +190,100 @@ func TestKamailio_otherName(t *testing.T) {
 	startKamailio(t)
 	_, reports := watching(t, Options{Listen: listenUDP, Process: "asterisk"})
 	await(t, reports, "wrong name", supervisor.ReasonServerDead, "no process named asterisk listens, but ")
+}
+
+// udpWorkers gives the two processes that read the UDP socket: the first that Kamailio forks.
+func (k *kamailio) udpWorkers() []int { return k.processes()[:2] }
+
+// One worker that is stopped leaves the others to work; with all of those that read the socket, it hangs, although other processes run.
+func TestKamailio_workersStopped(t *testing.T) {
+	k, p, reports := serving(t, 300*ms)
+	workers := k.udpWorkers()
+	if err := unix.Kill(workers[0], unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for stopped := time.Now(); p.answer.Load() < stopped.Add(second).UnixNano(); {
+		if s := <-reports; s.Reason != "" {
+			t.Fatalf("got %q %q", s.Reason, s.Text)
+		}
+	}
+	if err := unix.Kill(workers[1], unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	await(t, reports, "both stopped", supervisor.ReasonServerHung, "octets unread")
+	k.signal(unix.SIGCONT)
+	await(t, reports, "SIGCONT", "", "200")
+}
+
+// request sends a request that is no OPTIONS and gives the socket.
+func request(t *testing.T, method string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("udp", serverAddr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	fmt.Fprintf(c, "%[1]s sip:%[2]s SIP/2.0\r\nVia: SIP/2.0/UDP %[3]s;branch=z9hG4bK%[4]d\r\nMax-Forwards: 70\r\nFrom: <sip:test@%[3]s>;tag=1\r\n"+
+		"To: <sip:%[2]s>\r\nCall-ID: %[4]d\r\nCSeq: 1 %[1]s\r\nContent-Length: 0\r\n\r\n", method, serverAddr, c.LocalAddr(), time.Now().UnixNano())
+	return c
+}
+
+// Workers that are all blocked for 800 ms, as by a slow look-up, are no hang.
+func TestKamailio_blocked(t *testing.T) {
+	_, p, reports := serving(t, 0)
+	for valid := false; !valid; {
+		flush(reports)
+		began := time.Now()
+		for range 2 { // one for each worker
+			request(t, "NOTIFY")
+		}
+		for s := range reports {
+			if s.View.Class == supervisor.ClassDead {
+				break
+			}
+		}
+		silent := time.Now()
+		for p.answer.Load() < silent.UnixNano() {
+			time.Sleep(ms)
+		}
+		took := time.Since(began)
+		valid = took < 1400*ms // a machine that made it longer proves nothing
+		for len(reports) > 0 {
+			if s := <-reports; valid && s.Reason != "" {
+				t.Fatalf("got %q %q in %v of silence", s.Reason, s.Text, took)
+			}
+		}
+		t.Logf("silent for %v", took)
+	}
+	await(t, reports, "goes on", "", "200")
+}
+
+// A script that drops OPTIONS and answers calls: an alarm, no hang.
+func TestKamailio_optionsIgnored(t *testing.T) {
+	k, _, reports := serving(t, 300*ms)
+	request(t, "INFO")
+	answered := 0
+	for s := range reports {
+		if s.Reason != "" {
+			t.Fatalf("got %q %q", s.Reason, s.Text)
+		}
+		c := request(t, "INVITE")
+		_ = c.SetReadDeadline(time.Now().Add(10 * second))
+		if _, err := c.Read(make([]byte, 4096)); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		if !s.OptionsDead {
+			continue
+		}
+		if !strings.Contains(s.Text, "but what arrives at its sockets is read") {
+			t.Errorf("got %q", s.Text)
+		}
+		if answered++; answered > 5 {
+			t.Logf("%q", s.Text)
+			break
+		}
+	}
+	k.signal(unix.SIGSTOP) // it is watched all the same
+	await(t, reports, "SIGSTOP", supervisor.ReasonServerHung, "9 of 9")
 }

@@ -17,12 +17,16 @@ import (
 const (
 	insideVariable = "SIPSERVER_TEST_INSIDE"
 	spinVariable   = "SIPSERVER_TEST_SPIN"
+	stubVariable   = "SIPSERVER_TEST_STUB"
 )
 
 func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv(spinVariable) != "":
 		spin()
+	case os.Getenv(stubVariable) != "":
+		stubMain(os.Getenv(stubVariable))
+		return
 	case os.Getenv(insideVariable) == "":
 		os.Exit(runInside())
 	}

@@ -18,7 +18,15 @@ type stat struct {
 	name   string
 	state  byte
 	parent int
-	exit   int // wait status, once it is a zombie
+	flags  uint64
+	began  uint64 // clock ticks after boot
+	exit   int    // wait status, once it is a zombie
+}
+
+// ends tells whether the process has ended or is ending: sockets are closed on the way.
+func (s stat) ends() bool {
+	const exiting = 0x4 // PF_EXITING, linux/sched.h
+	return s.state == 'Z' || s.state == 'X' || s.flags&exiting != 0
 }
 
 func readStat(path string) (stat, error) {
@@ -30,7 +38,7 @@ func readStat(path string) (stat, error) {
 	if open < 0 || shut < open {
 		return stat{}, fmt.Errorf("%s: no name in %q", path, b)
 	}
-	const parent, exitCode = 1, 49 // counted from the state
+	const parent, flags, began, exitCode = 1, 6, 19, 49 // counted from the state
 	f := strings.Fields(string(b[shut+1:]))
 	if len(f) <= exitCode {
 		return stat{}, fmt.Errorf("%s: %d fields after the name", path, len(f))
@@ -38,6 +46,12 @@ func readStat(path string) (stat, error) {
 	s := stat{name: string(b[open+1 : shut]), state: f[0][0]}
 	if s.parent, err = strconv.Atoi(f[parent]); err != nil {
 		return stat{}, fmt.Errorf("%s: parent: %w", path, err)
+	}
+	if s.flags, err = strconv.ParseUint(f[flags], 10, 64); err != nil {
+		return stat{}, fmt.Errorf("%s: flags: %w", path, err)
+	}
+	if s.began, err = strconv.ParseUint(f[began], 10, 64); err != nil {
+		return stat{}, fmt.Errorf("%s: start time: %w", path, err)
 	}
 	if s.exit, err = strconv.Atoi(f[exitCode]); err != nil {
 		return stat{}, fmt.Errorf("%s: exit code: %w", path, err)
@@ -118,7 +132,7 @@ func eachNumber(folder string, f func(name string) bool) error {
 // alive tells whether a process exists and has not ended.
 func alive(pid int) bool {
 	s, err := readStat(procPath(pid, "stat"))
-	return err == nil && s.state != 'Z' && s.state != 'X'
+	return err == nil && !s.ends()
 }
 
 // tasksAtOnce bounds how many threads of one process are looked at.

@@ -25,9 +25,11 @@ func (s Socket) String() string { return s.Transport + " " + s.Addr.String() }
 
 // Options say what to watch and whom to tell.
 type Options struct {
-	Listen  []Socket // all of them have to be there; none: only probes tell
+	Listen  []Socket // all of them have to be there, the first is the one that is probed; none: only probes tell
 	Process string   // if set, only processes of this name (/proc/PID/comm) count
-	// Report is told the status at every change and with every view of the probes. It is called from one goroutine and must not
+	// HangAfter is how long what speaks for a hang has to last; 0: DefaultHangAfter. Processes that can't run are a hang at once.
+	HangAfter time.Duration
+	// Report is told the status at every change but of Queue alone, and with every view of the probes. It is called from one goroutine and must not
 	// block.
 	Report func(Status)
 	Logger *zap.Logger
@@ -40,6 +42,11 @@ type Status struct {
 	Text      string            // the evidence, for people
 	Processes int               // that hold its sockets, as far as they can be seen
 	Since     time.Time         // of Reason
+
+	Outage      Outage // why nothing serves, as event 00-04200 puts it; zero if something does
+	OptionsDead bool   // OPTIONS has had no answer for HangAfter, but nothing else says that it hangs: worth an alarm, Text says more
+	Overloaded  bool   // it answers, but 503, or what arrives is more than it reads: worth an alarm
+	Queue       Queue  // what waits to be read
 }
 
 // Server watches one SIP server.
@@ -52,6 +59,7 @@ type Server struct {
 	view    supervisor.View // the newest of Probed, with its number
 	refused bool
 	probes  uint64
+	traffic TrafficFacts // not yet taken
 
 	// What follows belongs to Run.
 	base     time.Time
@@ -76,6 +84,10 @@ func New(o Options) (*Server, error) {
 			errs = append(errs, fmt.Errorf("sipserver: %v is no address with a port", l.Addr))
 		}
 	}
+	if o.HangAfter < 0 {
+		errs = append(errs, fmt.Errorf("sipserver: a server cannot hang after %v", o.HangAfter))
+	}
+	o.HangAfter = cmp.Or(o.HangAfter, DefaultHangAfter)
 	o.Listen = slices.Clone(o.Listen)
 	return &Server{
 		o: o, log: o.Logger.Named("sip-server"), called: make(chan struct{}, 1),
@@ -90,6 +102,26 @@ func (s *Server) Probed(v supervisor.View, refused bool) {
 	s.view, s.refused = v, refused
 	s.probes++
 	s.mu.Unlock()
+	s.call()
+}
+
+// Traffic takes what an observer of the traffic has found since it last told. It never blocks.
+func (s *Server) Traffic(f TrafficFacts) {
+	s.mu.Lock()
+	t := &s.traffic
+	if f.LastAnswer.IsZero() && f.Answered > 0 {
+		f.LastAnswer = time.Now()
+	}
+	if f.LastAnswer.After(t.LastAnswer) {
+		t.LastAnswer = f.LastAnswer
+	}
+	t.Requests, t.Answered, t.Unavailable = t.Requests+f.Requests, t.Answered+f.Answered, t.Unavailable+f.Unavailable
+	s.mu.Unlock()
+	s.call()
+}
+
+// call wakes Run.
+func (s *Server) call() {
 	select {
 	case s.called <- struct{}{}:
 	default:
@@ -102,7 +134,11 @@ const pollEvery = time.Second
 // Run watches until ctx ends.
 func (s *Server) Run(ctx context.Context) error {
 	s.base = time.Now()
-	s.judge = newJudge(len(s.o.Listen) > 0)
+	transport := ""
+	if len(s.o.Listen) > 0 {
+		transport = s.o.Listen[0].Transport
+	}
+	s.judge = newJudge(transport, s.o.HangAfter)
 	s.status = Status{Reason: supervisor.ReasonServerStart, Since: s.base, View: s.judge.view, Text: "not looked at yet"}
 	eyes, err := openEyes(s.o.Listen, s.o.Process, s.log)
 	if err != nil {
@@ -137,6 +173,7 @@ func (s *Server) Run(ctx context.Context) error {
 			s.scan(ctx, false)
 		case <-again.C:
 		case <-s.called:
+			s.takeTraffic()
 			probed = s.takeProbe(ctx, &taken)
 		}
 		s.look(again)
@@ -154,11 +191,21 @@ func (s *Server) takeProbe(ctx context.Context, taken *uint64) bool {
 		return false
 	}
 	*taken = n
-	if v.Class == supervisor.ClassServing && (s.judge.missing != "" || s.judge.fault != nil) {
+	if v.Class == classServing && (s.judge.missing != "" || s.judge.fault != nil) {
 		s.scan(ctx, true) // it may be back
 	}
 	s.judge.probed(s.now(), v, refused)
 	return true
+}
+
+func (s *Server) takeTraffic() {
+	s.mu.Lock()
+	f := s.traffic
+	s.traffic = TrafficFacts{}
+	s.mu.Unlock()
+	if f != (TrafficFacts{}) {
+		s.judge.observed(s.now(), f, f.LastAnswer.Sub(s.base), !f.LastAnswer.IsZero())
+	}
 }
 
 // scan looks at sockets and processes. Where the kernel does not list sockets, only probes tell.
@@ -172,23 +219,41 @@ func (s *Server) scan(ctx context.Context, thorough bool) {
 			s.log.Warn("cannot watch the sip server's sockets", zap.NamedError("err", err))
 		}
 		seen = &sight{}
+		s.eyes.seen = nil
 	}
 	s.unseeing = err != nil
+	s.judge.queues.sampled(s.now(), s.eyes.seen)
 	if seen != nil {
 		s.judge.scanned(s.now(), *seen)
 	}
 }
 
-// look looks for an excuse for silence, and again soon if it finds one.
+// look looks at what else speaks for a hang or against it, and again soon if that matters.
 func (s *Server) look(again *time.Timer) {
-	if !s.judge.wantsLook() {
+	if _, ok := s.judge.wantsLook(s.now()); !ok {
 		s.looking = false
 		return
 	}
-	s.judge.looked(s.now(), s.eyes.look(s.holders(), !s.looking))
-	if s.looking = s.judge.wantsLook(); s.looking {
-		again.Reset(relook)
+	if len(s.o.Listen) > 0 {
+		listening, joined, counted, err := s.eyes.queues()
+		if err == nil {
+			s.judge.queues.sampled(s.now(), listening)
+		}
+		if counted {
+			s.judge.queues.connected(s.now(), joined)
+		}
 	}
+	s.judge.looked(s.now(), s.eyes.look(s.workers(), !s.looking))
+	var soon time.Duration
+	if soon, s.looking = s.judge.wantsLook(s.now()); s.looking {
+		again.Reset(soon)
+	}
+}
+
+// workers are the known holders without the helpers that inherited the socket from them.
+func (s *Server) workers() []holder {
+	main, ok := s.judge.holders[s.judge.main]
+	return slices.DeleteFunc(s.holders(), func(h holder) bool { return ok && h.program != main.program })
 }
 
 // holders gives the known ones in order.
@@ -203,13 +268,22 @@ func (s *Server) holders() []holder {
 
 // publish reports the status if it changed, or if there is a new view.
 func (s *Server) publish(anyway bool) {
-	reason, text := s.judge.verdict()
-	next := Status{View: s.judge.view, Reason: reason, Text: text, Processes: len(s.judge.holders), Since: s.status.Since}
+	now := s.now()
+	reason, text := s.judge.verdict(now)
+	next := Status{
+		View: s.judge.view, Reason: reason, Text: text, Processes: len(s.judge.holders), Since: s.status.Since,
+		OptionsDead: s.judge.optionsDead(now), Overloaded: s.judge.overloaded(now), Queue: s.judge.queues.facts,
+	}
+	if o, since, ok := s.judge.outage(); ok {
+		next.Outage = o
+		next.Outage.Since = s.base.Add(since)
+	}
 	if reason != s.status.Reason {
 		next.Since = time.Now()
 		s.log.Info("sip server changed", zap.String("from", string(s.status.Reason)), zap.String("to", string(reason)),
 			zap.String("why", text))
 	}
+	s.status.Queue = next.Queue
 	if next == s.status && !anyway {
 		return
 	}

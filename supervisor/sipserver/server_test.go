@@ -81,9 +81,11 @@ type prober struct {
 	paused atomic.Bool
 }
 
-func probing(t *testing.T, s *Server) *prober {
+func probing(t *testing.T, s *Server) *prober { return probingOver(t, s, "udp") }
+
+func probingOver(t *testing.T, s *Server, transport string) *prober {
 	t.Helper()
-	conn, err := net.Dial("udp", serverAddr)
+	conn, err := net.Dial(transport, serverAddr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,6 +187,7 @@ func TestNew_namesProblems(t *testing.T) {
 	for want, o := range map[string]Options{
 		"no logger":           {Report: report},
 		"unknown transport":   {Report: report, Logger: zap.NewNop(), Listen: []Socket{{"sctp", netip.MustParseAddrPort(serverAddr)}}},
+		"hang after -1s":      {Report: report, Logger: zap.NewNop(), HangAfter: -time.Second},
 		"no address with a p": {Report: report, Logger: zap.NewNop(), Listen: []Socket{{"udp", netip.AddrPort{}}}},
 	} {
 		if _, err := New(o); err == nil || !strings.Contains(err.Error(), want) {

@@ -2,6 +2,7 @@ package sipserver
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -14,28 +15,39 @@ const (
 	reqLen           = 56 // struct inet_diag_req_v2
 	msgLen           = 72 // struct inet_diag_msg
 	attrBytecode     = 1  // INET_DIAG_REQ_BYTECODE
+	attrMemory       = 7  // INET_DIAG_SKMEMINFO, an array of 32 bit numbers
 	attrV6Only       = 11 // INET_DIAG_SKV6ONLY
+	memoryBuffer     = 1  // SK_MEMINFO_RCVBUF
+	memoryDrops      = 8  // SK_MEMINFO_DROPS
 	portAtLeast      = 2  // INET_DIAG_BC_S_GE
 	portAtMost       = 3  // INET_DIAG_BC_S_LE
+	stateEstablished = 1  // TCP_ESTABLISHED
 	stateUnconnected = 7  // TCP_CLOSE, the state of a UDP socket without a peer
+	stateCloseWait   = 8  // TCP_CLOSE_WAIT: the peer has ended, what it sent may still be unread
 	stateListen      = 10 // TCP_LISTEN
 	offState         = 1
 	offSourcePort    = 4
 	offDestPort      = 6
 	offSourceAddress = 8
+	offCookie        = 44
 	offReceiveQueue  = 56
+	offSendQueue     = 60
 	offInode         = 68
 	maxDump          = 1 << 20
 	dumpBuffer       = 64 << 10
 )
 
-// socket is a socket that something listens on.
+// socket is a socket that something listens on, or a connection.
 type socket struct {
 	transport string // "udp" or "tcp"
+	state     byte
 	addr      netip.AddrPort
 	v6only    bool
 	inode     uint64
-	unread    int // UDP: octets in the receive queue
+	cookie    uint64 // unlike the inode, a connection that nobody accepted yet has one, and it is never used again
+	unread    int    // octets in the receive queue; of a TCP listener: connections that wait to be accepted
+	limit     int    // of unread: SO_RCVBUF as the kernel counts, or the backlog; 0 for a connection
+	drops     uint32 // what the kernel threw away because of the limit, among other causes; it wraps around
 }
 
 // serves tells whether a datagram or connection to l reaches the socket.
@@ -80,6 +92,30 @@ func openDiag() (*diag, error) {
 
 func (d *diag) close() { unix.Close(d.fd) }
 
+// connections gives TCP connections whose local port is from low to high, or the first of them where there are very many. It walks
+// through the table of all connections, so it is for rare occasions, and it leaves nothing behind that a later question would meet.
+func connections(low, high uint16) ([]socket, error) {
+	d, err := openDiag()
+	if err != nil {
+		return nil, err
+	}
+	defer d.close()
+	var all []socket
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		if err := d.ask(family, unix.IPPROTO_TCP, 1<<stateEstablished|1<<stateCloseWait, low, high); err != nil {
+			return nil, fmt.Errorf("ask for connections: %w", err)
+		}
+		all, err = d.answers("tcp", all)
+		if errors.Is(err, unix.E2BIG) {
+			return all, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list connections: %w", err)
+		}
+	}
+	return all, nil
+}
+
 // listeners gives the sockets that listen on ports from low to high.
 func (d *diag) listeners(udp, tcp bool, low, high uint16) ([]socket, error) {
 	var all []socket
@@ -115,7 +151,7 @@ func (d *diag) ask(family, protocol uint8, states uint32, low, high uint16) erro
 	b = binary.NativeEndian.AppendUint16(b, unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
 	b = binary.NativeEndian.AppendUint32(b, d.seq)
 	b = binary.NativeEndian.AppendUint32(b, 0)
-	b = append(b, family, protocol, 0, 0)
+	b = append(b, family, protocol, 1<<(attrMemory-1), 0)
 	b = binary.NativeEndian.AppendUint32(b, states)
 	b = append(b, make([]byte, 48)...) // any address
 	b = binary.NativeEndian.AppendUint16(b, attr)
@@ -132,7 +168,7 @@ func (d *diag) ask(family, protocol uint8, states uint32, low, high uint16) erro
 	return unix.Sendto(d.fd, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 }
 
-// answers appends the answer to the last question.
+// answers appends the answer to the last question. With E2BIG it gives what it has.
 func (d *diag) answers(transport string, all []socket) ([]socket, error) {
 	for range maxDump / dumpBuffer {
 		n, _, err := unix.Recvfrom(d.fd, d.buf, 0)
@@ -157,7 +193,7 @@ func (d *diag) answers(transport string, all []socket) ([]socket, error) {
 			}
 		}
 	}
-	return nil, unix.E2BIG
+	return all, unix.E2BIG
 }
 
 // parseSocket reads a struct inet_diag_msg with its attributes.
@@ -168,19 +204,30 @@ func parseSocket(transport string, b []byte) socket {
 	}
 	s := socket{
 		transport: transport,
+		state:     b[offState],
 		addr:      netip.AddrPortFrom(addr, binary.BigEndian.Uint16(b[offSourcePort:])),
 		inode:     uint64(binary.NativeEndian.Uint32(b[offInode:])),
+		cookie:    binary.NativeEndian.Uint64(b[offCookie:]),
+		unread:    int(binary.NativeEndian.Uint32(b[offReceiveQueue:])),
 	}
-	if transport == "udp" {
-		s.unread = int(binary.NativeEndian.Uint32(b[offReceiveQueue:]))
+	if s.state == stateListen {
+		s.limit = int(binary.NativeEndian.Uint32(b[offSendQueue:]))
 	}
 	for a := b[msgLen:]; len(a) >= 4; {
 		size := int(binary.NativeEndian.Uint16(a))
 		if size < 4 || size > len(a) {
 			break
 		}
-		if binary.NativeEndian.Uint16(a[2:]) == attrV6Only && size > 4 {
-			s.v6only = a[4] != 0
+		switch value := a[4:size]; binary.NativeEndian.Uint16(a[2:]) {
+		case attrV6Only:
+			s.v6only = len(value) > 0 && value[0] != 0
+		case attrMemory:
+			if len(value) >= 4*(memoryDrops+1) {
+				s.drops = binary.NativeEndian.Uint32(value[4*memoryDrops:])
+				if transport == "udp" {
+					s.limit = int(binary.NativeEndian.Uint32(value[4*memoryBuffer:]))
+				}
+			}
 		}
 		a = a[min(len(a), (size+3)&^3):]
 	}
