@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // register is a REGISTER with 14 headers, as phones send it.
@@ -195,14 +196,14 @@ func TestMessage_Headers(t *testing.T) {
 	m := parse(t, "INVITE sip:h SIP/2.0\r\n"+
 		"Via: a;x=\"1,2\" , b\r\nv: c\r\nVia:\r\nVIA: d,,\r\n , e\r\n"+
 		"Route: <sip:a,b;lr>, \"x, \\\" <sip:no>\" <sip:c>,d\r\n"+
-		"Record-Route: <sip:unclosed, <sip:b>, <sip:c\r\n"+
+		"Record-Route: <sip:unclosed, <sip:b>, <sip:c, d\r\n"+
 		"Path: \"unclosed <sip:a,b>, <sip:c>\r\n"+
 		"Subject: one, two\r\nSubject: three\r\n"+
 		"k: a,b\r\nSupported: c\r\n"+strings.Repeat("X: y\r\n", maxFields)+"Via: f,g\r\n\r\n")
 	for name, want := range map[string][]string{
 		"Via":          {"a;x=\"1,2\"", "b", "c", "d", "e", "f", "g"},
 		"route":        {"<sip:a,b;lr>", "\"x, \\\" <sip:no>\" <sip:c>", "d"},
-		"Record-Route": {"<sip:unclosed, <sip:b>", "<sip:c"},
+		"Record-Route": {"<sip:unclosed, <sip:b>", "<sip:c", "d"},
 		"Path":         {"\"unclosed <sip:a,b>", "<sip:c>"},
 		"Subject":      {"one, two", "three"},
 		"Supported":    {"a", "b", "c"},
@@ -344,6 +345,28 @@ func TestParse_allocatesNothing(t *testing.T) {
 		}
 	}); got != 0 {
 		t.Errorf("got %v allocations", got)
+	}
+}
+
+// A sender who knows how this is written can't make it work longer: quotation marks and brackets that nothing closes cost no more than
+// letters. If each were looked for again and again, it would be thousands of times as much.
+func TestMessage_workIsBounded(t *testing.T) {
+	var m Message
+	took := func(value string) time.Duration {
+		best := time.Hour
+		in := []byte("OPTIONS sip:h SIP/2.0\r\nContact: " + strings.Repeat(value, 60000/len(value)))
+		for range 5 {
+			start := time.Now()
+			read(in, &m)
+			best = min(best, time.Since(start))
+		}
+		return best
+	}
+	letters := took("abcdefg,")
+	for _, value := range []string{"\"\\\",", "<,", "<,\"\\\",", "a;b=\"\\\";", "\\\""} {
+		if got := took(value); got > 25*letters {
+			t.Errorf("%q takes %v, letters take %v", value, got, letters)
+		}
 	}
 }
 

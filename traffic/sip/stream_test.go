@@ -37,6 +37,8 @@ func TestStream(t *testing.T) {
 	lf := func(s string) string { return strings.ReplaceAll(s, "\r\n", "\n") }
 	noLength := "OPTIONS sip:h SIP/2.0\r\nCall-ID: n\r\nCSeq: 1 OPTIONS\r\n\r\n"
 	fits := message(4, strings.Repeat("x", MaxMessage-len(message(4, ""))-4))
+	fitting := "INFO sip:h SIP/2.0\r\nCall-ID: i\r\nCSeq: 1 INFO\r\nX: "
+	fitting += strings.Repeat("x", MaxMessage-len(fitting)-4) + "\r\n\r\n"
 	tests := []struct {
 		name, in string
 		want     []string
@@ -64,7 +66,9 @@ func TestStream(t *testing.T) {
 		{"a length out of this world", a + "INFO sip:h SIP/2.0\r\nl: 99999999999999999999\r\n\r\n" + b, []string{a, b}},
 		{"headers without end", a + "INFO sip:h SIP/2.0\r\n" + strings.Repeat("X: y\r\n", 12000) + "\r\n" + b + c, []string{a, b, c}},
 		{"one header without end", a + "INFO sip:h SIP/2.0\r\nX:" + strings.Repeat("x", 2*MaxMessage) + "\r\n" + b + c, []string{a, b, c}},
-		{"a start line without end", a + "INFO sip:" + strings.Repeat("x", 2*maxStartLine) + " SIP/2.0\r\nCall-ID: i\r\n\r\n" + b, []string{a, b}},
+		{"a start line without end", a + "INFO sip:" + strings.Repeat("x", 2*maxStartLine) + " SIP/2.0\r\nCall-ID: i\r\nCSeq: 1 INFO\r\n\r\n" + b, []string{a, b}},
+		{"headers as long as may be", fitting + a, []string{fitting, a}},
+		{"headers that are one octet too long", a + strings.Replace(fitting, "X: ", "X:  ", 1) + b + c, []string{a, b, c}},
 		{"nothing but line ends", strings.Repeat("\r\n", MaxMessage), nil},
 		{"NULs", a + strings.Repeat("\x00", 1000) + b, []string{a, b}},
 		{"not finished", a + b[:len(b)-1], []string{a}},

@@ -47,6 +47,8 @@ func TestTLSRecords(t *testing.T) {
 		{"from the middle of the last record on", record(23, 400)[200:], 0, 0},
 		{"one record after the middle of another: nothing proves it", append(record(23, 400)[200:], record(23, 30)...), 0, 0},
 		{"two of them", append(append(record(23, 400)[200:], record(23, 30)...), record(23, 31)...), 0, 2},
+		{"a record alone in garbage, then others", append(append(append([]byte("garbage"), record(23, 30)...), "garbage"...), session(60)...), 0, 1},
+		{"an empty handshake record proves nothing", append([]byte("garbage\x16\x03\x03\x00\x00"), record(23, 30)...), 0, 0},
 		{"garbage between", append(append(session(50), "garbage"...), session(60)...), 0, 2},
 		{"SIP", []byte(register), 0, 0},
 		{"a record that is too long", append([]byte("\x17\x03\x03\x50\x00"), session(50, 60)...), 0, 2},
