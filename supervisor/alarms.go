@@ -94,7 +94,7 @@ type AlarmEntry struct {
 	Op        AlarmOp `json:"op"`
 	Condition string  `json:"condition,omitempty"` // with Object: of a detection; or of the active alarm that is meant
 	Object    string  `json:"object,omitempty"`
-	ID        uint64  `json:"id,omitempty"` // or its number; then nothing happens to a later stay of the same condition
+	ID        uint64  `json:"id,omitempty"` // or its number; then nothing happens to a later stay of the same condition, and a detection raises none
 
 	Node NodeID    `json:"node"` // who proposes it
 	Run  uint64    `json:"run"`  // Node's numbering: a newer run's is greater. 0: unnumbered, not protected against being applied twice
@@ -220,7 +220,7 @@ func (t Alarms) change(e AlarmEntry) (Alarms, error) {
 		return e.ID != 0 && a.ID == e.ID || e.ID == 0 && a.Condition == e.Condition && a.Object == e.Object
 	})
 	switch {
-	case e.Op == AlarmDetect && i < 0:
+	case e.Op == AlarmDetect && i < 0 && e.ID == 0:
 		return t.raise(e)
 	case i < 0 && e.ID != 0:
 		return t, fmt.Errorf("%w: number %d is not active", ErrNoAlarm, e.ID)
@@ -349,8 +349,8 @@ func (e AlarmEntry) check() error {
 		if e.Severity.Rank() <= 0 {
 			refuse("severity %q", e.Severity)
 		}
-		if e.ID != 0 || e.Count < 0 || e.ClearAfter < 0 {
-			refuse("number %d, count %d, clear after %v", e.ID, e.Count, e.ClearAfter)
+		if e.Count < 0 || e.ClearAfter < 0 {
+			refuse("count %d, clear after %v", e.Count, e.ClearAfter)
 		}
 	case AlarmCancelEvent, AlarmCancelTime, AlarmCancelHand, AlarmAcknowledge:
 		if e.ID == 0 && e.Condition == "" {

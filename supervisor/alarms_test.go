@@ -72,6 +72,11 @@ func TestAlarms_machine(t *testing.T) {
 		if _, err := next.Apply(AlarmEntry{Op: AlarmCancelTime, ID: 1, Node: "edge-b", At: alarmNoon}); !errors.Is(err, ErrNoAlarm) {
 			t.Errorf("an old timer ended a new alarm: %v", err)
 		}
+		late := detect("nic-down", "edge-a", SeverityMajor, 0)
+		late.ID = 1
+		if _, err := cleared.Apply(late); !errors.Is(err, ErrNoAlarm) {
+			t.Errorf("a late count raised a new alarm: %v", err)
+		}
 	}
 }
 
@@ -170,7 +175,7 @@ func randomEntry(r *rand.Rand) AlarmEntry {
 		Node: NodeID(fmt.Sprint("n", r.IntN(3))), Run: uint64(r.IntN(3)), Seq: uint64(r.IntN(2000)), At: alarmNoon.Add(time.Duration(r.IntN(1e6)) * time.Millisecond),
 		Severity: severities[r.IntN(len(severities))], Text: "call to +49 151 2345678", Count: r.IntN(4), By: "ann",
 	}
-	if r.IntN(2) == 0 && e.Op != AlarmDetect {
+	if r.IntN(2) == 0 {
 		e.ID = uint64(r.IntN(300))
 	}
 	return e
