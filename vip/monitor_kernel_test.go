@@ -411,3 +411,80 @@ func TestMonitor_Reannounce(t *testing.T) {
 		t.Error("announced without holding the address")
 	}
 }
+
+// A stranger that floods the network with claims costs so many reads and no more.
+func TestMonitor_flood(t *testing.T) {
+	a, b := pair(t)
+	var heard atomic.Int64
+	mac := a.mac(t)
+	e := make(chan *ears, 1)
+	done := a.start(func() error {
+		l, err := net.InterfaceByName(wire)
+		if err != nil {
+			return err
+		}
+		ears, err := openEars(group)
+		if err != nil {
+			return err
+		}
+		e <- ears
+		if err := ears.use(link{l.Index, mac[:]}); err != nil {
+			return err
+		}
+		return ears.sockets[0].listen(func(claim) { heard.Add(1) })
+	})
+	ears := <-e
+	frame := announcement(vip4.Addr(), stranger[:])[0]
+	var flood [][]byte
+	for range 2000 {
+		flood = append(flood, frame)
+	}
+	began := time.Now()
+	sent := 0
+	for time.Since(began) < time.Second {
+		b.inject(t, flood...)
+		sent += len(flood)
+	}
+	took := time.Since(began)
+	if err := ears.close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if n, most := heard.Load(), int64(took/heardSpan+2)*heardLimit; n == 0 || n > most || int64(sent) <= most {
+		t.Errorf("%d of %d claims read in %v, at most %d", n, sent, took, most)
+	}
+}
+
+// Without the right to open packet sockets, as beside scripts, the addresses are seen to all the same.
+func TestMonitor_withoutPacketSockets(t *testing.T) {
+	a, _ := pair(t)
+	found := &findings{}
+	o := DefaultMonitorOptions()
+	o.Addresses, o.Interface, o.Clock, o.Effector, o.Report = group, wire, raw.Clock, stubborn{func() {}}, found.add
+	o.Grace = 100 * time.Millisecond
+	m, err := NewMonitor(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := a.start(func() error {
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var none [2]unix.CapUserData
+		if err := unix.Capset(&header, &none[0]); err != nil { // of this thread, which ends with the test
+			return err
+		}
+		return m.Run(ctx)
+	})
+	m.Set(supervisor.Hold{Epoch: 1})
+	time.Sleep(300 * time.Millisecond)
+	m.Heard(View{Address: vip4.Addr(), MAC: stranger})
+	m.Reannounce(netip.Addr{}, stranger)
+	a.addByHand(t)
+	found.await(t, KindUnexpected, 1)
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

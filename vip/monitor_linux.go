@@ -34,6 +34,7 @@ type watch struct {
 	rivals      *rivals
 	propagation *propagation
 	lookAt      time.Duration
+	looked      time.Duration
 	blind       bool // the last look failed, which was logged
 
 	seen  chan happening
@@ -104,13 +105,15 @@ func (w *watch) close() error {
 }
 
 func (w *watch) run(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var wg sync.WaitGroup
+	failed := make(chan error, 3) // one for each reader
 	reader := func(read func() error) {
 		wg.Go(func() {
 			if err := read(); err != nil {
-				cancel(err)
+				failed <- err
+				cancel()
 			}
 		})
 	}
@@ -147,8 +150,9 @@ func (w *watch) run(ctx context.Context) error {
 	close(w.done)
 	err := w.close()
 	wg.Wait()
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
-		err = errors.Join(cause, err)
+	close(failed)
+	for e := range failed {
+		err = errors.Join(err, e)
 	}
 	return err
 }
@@ -156,7 +160,6 @@ func (w *watch) run(ctx context.Context) error {
 func (w *watch) loop(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	w.learnPeers()
 	w.look()
 	for {
 		timer.Reset(w.nap())
@@ -207,7 +210,8 @@ func (w *watch) wake() {
 
 // look asks the kernel how things are, instead of what has changed.
 func (w *watch) look() {
-	w.lookAt = w.o.Clock() + w.o.Poll
+	w.looked = w.o.Clock()
+	w.lookAt = w.looked + w.o.Poll
 	s, err := w.addrs.survey()
 	if err != nil {
 		if !w.blind {
@@ -219,8 +223,20 @@ func (w *watch) look() {
 	w.blind = false
 	w.ledger.index, w.ledger.places, w.own = s.link.index, s.places, s.own
 	w.use(s.link)
+	w.learnPeers()
 	w.judge()
 }
+
+// lookSoon looks at once, or a moment after the last time.
+func (w *watch) lookSoon() {
+	if w.lookAt = min(w.lookAt, w.looked+lookSpacing); w.lookAt <= w.o.Clock() {
+		w.look()
+	}
+}
+
+// lookSpacing is between two looks that events lead to: an interface may flap, and a scan of the network may make the kernel drop
+// events again and again.
+const lookSpacing = 50 * time.Millisecond
 
 // use turns ears and announcer to the interface as it is now.
 func (w *watch) use(l link) {
@@ -257,12 +273,11 @@ func (w *watch) event(h happening) {
 			w.judge()
 		}
 	case linkChanged:
-		w.look()
+		w.lookSoon()
 	case neighbourChanged:
 		w.rivals.member(h.neighbour.mac)
 	case eventsLost:
-		w.learnPeers()
-		w.look()
+		w.lookSoon()
 	}
 }
 

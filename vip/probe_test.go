@@ -101,6 +101,8 @@ func (h host) sniff(t testing.TB) *sniffer {
 		if err != nil {
 			return err
 		}
+		// What the host itself floods the network with leaves no room for what arrives.
+		unix.SetsockoptInt(s.fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1)
 		return unix.Bind(s.fd, &unix.SockaddrLinklayer{Protocol: bigEndian(unix.ETH_P_ALL), Ifindex: l.Attrs().Index})
 	})
 	t.Cleanup(func() { unix.Close(s.fd) })

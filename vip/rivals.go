@@ -2,6 +2,7 @@ package vip
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -16,7 +17,7 @@ import (
 type rivals struct {
 	holds   bool
 	changed time.Duration // when holds changed last
-	members map[MAC]bool  // at most memberLimit
+	members []MAC         // the newest memberLimit, newest last
 
 	sightings map[rival]*sighting // at most rivalLimit
 	defences  map[netip.Addr]*defence
@@ -51,7 +52,7 @@ const (
 )
 
 func newRivals(group []netip.Prefix) *rivals {
-	r := &rivals{members: map[MAC]bool{}, sightings: map[rival]*sighting{}, defences: map[netip.Addr]*defence{}}
+	r := &rivals{sightings: map[rival]*sighting{}, defences: map[netip.Addr]*defence{}}
 	for _, p := range group {
 		r.defences[p.Addr()] = &defence{spent: budget{limit: defendLimit, window: defendSpan}, owed: never}
 	}
@@ -79,19 +80,25 @@ func (r *rivals) hold(now time.Duration, holds bool) {
 
 // member takes a MAC of another member of the pair.
 func (r *rivals) member(mac MAC) {
-	if len(r.members) < memberLimit && !mac.IsZero() {
-		r.members[mac] = true
+	if mac.IsZero() || r.isMember(mac) {
+		return
 	}
+	if len(r.members) == memberLimit {
+		r.members = append(r.members[:0], r.members[1:]...)
+	}
+	r.members = append(r.members, mac)
 }
+
+func (r *rivals) isMember(mac MAC) bool { return slices.Contains(r.members, mac) }
 
 // rightful reports whether a claim is nothing to worry about. Where no member's MAC is known, a node that doesn't hold the address
 // can't tell its holder from a rival.
 func (r *rivals) rightful(now time.Duration, mac MAC) bool {
 	late := now < r.changed+roleSlack
 	if r.holds {
-		return r.members[mac] && late
+		return r.isMember(mac) && late
 	}
-	return r.members[mac] || len(r.members) == 0
+	return r.isMember(mac) || len(r.members) == 0
 }
 
 // claim takes a claim of an address of the group.
@@ -156,7 +163,7 @@ func (r *rivals) next(id rival, s *sighting) (time.Duration, Kind) {
 	switch {
 	case s.told == never && r.holds:
 		return s.first, KindConflict
-	case s.told == never && r.members[id.mac]:
+	case s.told == never && r.isMember(id.mac):
 		return s.first, ""
 	case s.told == never:
 		return s.first + roleSlack, KindConflict

@@ -48,7 +48,11 @@ func (w *watch) defend(all []deed) {
 		f.Text = fmt.Sprintf("%s has not claimed %s for %v", f.MAC, f.Address, rivalSilence)
 		if d.kind == KindConflict {
 			level = zapcore.ErrorLevel
-			f.Text = fmt.Sprintf("another host, %s, claims %s (%d times)", f.MAC, f.Address, d.claims)
+			who := "another host"
+			if w.rivals.isMember(f.MAC) {
+				who = "another member of the pair"
+			}
+			f.Text = fmt.Sprintf("%s, %s, claims %s (%d times)", who, f.MAC, f.Address, d.claims)
 		}
 		w.tell(level, f, []netip.Addr{f.Address})
 	}
