@@ -15,8 +15,11 @@ func (k *backlog) feed(b []byte, limit int, settle func(v []byte) (used, want in
 	used := 0
 	for len(b) > 0 && len(k.buf) > 0 {
 		n := limit
-		if k.want > 0 {
+		switch {
+		case k.want > 0:
 			n = k.want
+		case len(k.buf) < keptBuffer: // most messages end before that
+			n = keptBuffer
 		}
 		n = min(len(b), n-len(k.buf))
 		k.buf, b = append(k.buf, b[:n]...), b[n:]

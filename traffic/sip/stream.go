@@ -30,6 +30,7 @@ type Stream struct {
 	lost    bool // out of step
 	have    bool // the backlog begins with a start line
 	line    int  // in the backlog: where the first line begins that was not looked at
+	seen    int  // in the backlog: no line ends between line and here
 	need    int  // length of the message that the backlog begins with, 0 if not known
 	skipped uint64
 	records TLSRecords // looks at what is skipped while the kind is unknown
@@ -86,11 +87,15 @@ func (s *Stream) step(v []byte, emit func([]byte)) (n int, ok bool) {
 		}
 		s.lost = !isToken(v[0])
 	}
-	i := bytes.IndexByte(v[s.line:], '\n')
+	from := max(s.line, s.seen)
+	i := bytes.IndexByte(v[from:], '\n')
 	if i < 0 {
-		return s.unfinished(v)
+		n, ok = s.unfinished(v)
+		s.seen = len(v) - n
+		return n, ok
 	}
-	return s.look(v, s.line+i+1)
+	s.seen = 0
+	return s.look(v, from+i+1)
 }
 
 // begin looks at the first octets of the stream. It is false if they are too few.
