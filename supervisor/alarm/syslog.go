@@ -98,21 +98,20 @@ func (s *syslogSender) write(ctx context.Context, text []byte) error {
 		}
 		s.conn = conn
 	}
-	if deadline, ok := ctx.Deadline(); ok {
-		_ = s.conn.SetWriteDeadline(deadline)
-	}
-	stop := context.AfterFunc(ctx, func() { _ = s.conn.SetWriteDeadline(time.Unix(1, 0)) })
+	conn := s.conn
+	_ = conn.SetWriteDeadline(time.Time{})
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetWriteDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if s.s.Network == "tcp" || s.s.Network == "tls" {
 		text = append([]byte(strconv.Itoa(len(text))+" "), text...)
-		if closed(s.conn) {
-			s.conn.Close()
+		if closed(conn) {
+			conn.Close()
 			s.conn = nil
 			return errors.New("the syslog server has closed the connection")
 		}
 	}
-	if _, err := s.conn.Write(text); err != nil {
-		s.conn.Close()
+	if _, err := conn.Write(text); err != nil {
+		conn.Close()
 		s.conn = nil
 		return fmt.Errorf("write to syslog: %w", err)
 	}
