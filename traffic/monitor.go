@@ -56,7 +56,7 @@ func New(o Options) (*Monitor, error) {
 	}
 	for _, link := range o.Interfaces {
 		rules := filter{addrs: addrs, ports: o.ports()}
-		m.sources = append(m.sources, &keeper{m: m, source: newCapture(link, rules, m.take, m.lost)})
+		m.sources = append(m.sources, &keeper{m: m, source: newCapture(link, rules, m.take, m.missed)})
 	}
 	if o.HEP.IsValid() {
 		m.sources = append(m.sources, &keeper{m: m, source: &hepListener{addr: o.HEP, take: m.takeHEP, bad: m.garbage, lost: m.lost}})
@@ -104,7 +104,6 @@ func (m *Monitor) tick() error {
 	}
 	m.updateCapturing()
 	m.expire(now - settle)
-	m.meta.At = now
 	m.tracker.sweep(now)
 	m.fragments.expire(now)
 	m.schedule(now)
@@ -150,6 +149,12 @@ func (m *Monitor) updateCapturing() {
 		}
 	}
 	m.capturing(all)
+}
+
+// missed takes note of packets that a capture could not take.
+func (m *Monitor) missed(packets uint64) {
+	m.lost(packets)
+	m.tracker.lost(raw.Clock())
 }
 
 // take takes a packet of an interface.

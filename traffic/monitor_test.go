@@ -126,6 +126,7 @@ func TestMonitor_TCP(t *testing.T) {
 			for _, c := range request("ACK", "two", 1)[50:] {
 				exchange(string(c))
 			}
+			before := raw.Clock()
 			many := strings.Repeat(request("BYE", "many", 2), 1000) // super-packets
 			exchange(many)
 			if _, err := io.WriteString(server, strings.Repeat(response(200, "BYE", "many", 2), 500)); err != nil {
@@ -137,6 +138,9 @@ func TestMonitor_TCP(t *testing.T) {
 			want.Requests[invite], want.Requests[ack], want.Requests[2] = 2, 1, 1000
 			if s.In != want || s.Out.Total() != 500 || s.ParseErrors != 0 {
 				t.Errorf("got %+v in, %+v out, %d parse errors, want %+v in", s.In, s.Out, s.ParseErrors, want)
+			}
+			if s.LastIn < before || s.LastOut < before {
+				t.Errorf("last in at %v, last out at %v, want both after %v", s.LastIn, s.LastOut, before)
 			}
 		})
 	}

@@ -119,7 +119,7 @@ func FuzzPacket(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	c := newCapture(wire, filter{}, m.take, m.lost)
+	c := newCapture(wire, filter{}, m.take, m.missed)
 	r := newReassembler()
 	f.Fuzz(func(t *testing.T, protocol uint16, b []byte) {
 		var p packet

@@ -45,6 +45,7 @@ func (k *keeper) start(now time.Duration) {
 	k.isOpen, k.pause = true, 0
 	if k.broken {
 		k.broken = false
+		k.m.tracker.lost(now)
 		k.m.log.Info("capture works again", zap.String("link", k.name()))
 		k.m.report(Event{Kind: CaptureBack, Source: k.name()})
 	}

@@ -1,6 +1,8 @@
 package traffic
 
 import (
+	"time"
+
 	"github.com/understudy-sip/understudy/traffic/sip"
 )
 
@@ -10,26 +12,29 @@ type stream struct {
 	meta Meta
 	emit func([]byte)
 
-	sip     sip.Stream
-	ws      *sip.WebSocket
-	tls     *sip.TLSRecords
-	joined  bool // out of step for a reason: what is skipped is no fault
-	pending int  // octets that ws may keep
+	sip    sip.Stream
+	ws     *sip.WebSocket
+	tls    *sip.TLSRecords
+	joined bool // out of step for a reason: what is skipped is no fault
 }
 
 func newStream(o *observer, meta Meta) *stream {
 	s := &stream{o: o, meta: meta}
 	s.emit = func(msg []byte) {
-		s.joined, s.pending = false, 0
+		s.joined = false
 		o.message(msg, s.meta)
 	}
-	if meta.Transport == TLS {
+	switch meta.Transport {
+	case TLS:
 		s.tls = &sip.TLSRecords{Least: sip.TLSMessage}
+	case WS:
+		s.ws = &sip.WebSocket{}
 	}
 	return s
 }
 
-func (s *stream) feed(b []byte) {
+func (s *stream) feed(b []byte, at time.Duration) {
+	s.meta.At = at
 	switch {
 	case s.tls != nil:
 		s.o.records(s.tls.Feed(b), s.meta)
@@ -50,11 +55,11 @@ func (s *stream) feedSIP(b []byte) {
 	case sip.TLS:
 		s.tls, s.meta.Transport = &sip.TLSRecords{Least: sip.TLSMessage}, TLS
 		s.sip = sip.Stream{}
-		s.feed(b)
+		s.feed(b, s.meta.At)
 	case sip.HTTP:
 		s.ws, s.meta.Transport = &sip.WebSocket{}, WS
 		s.sip = sip.Stream{}
-		s.feed(b)
+		s.feed(b, s.meta.At)
 	default:
 		s.skipped(s.sip.Skipped() - skipped)
 	}
@@ -62,7 +67,6 @@ func (s *stream) feedSIP(b []byte) {
 
 func (s *stream) feedWebSocket(b []byte) {
 	skipped := s.ws.Skipped()
-	s.pending = min(s.pending+len(b), 2*sip.MaxMessage)
 	s.ws.Feed(b, s.emit)
 	s.skipped(s.ws.Skipped() - skipped)
 }
@@ -75,7 +79,7 @@ func (s *stream) skipped(n uint64) {
 }
 
 func (s *stream) gap() {
-	s.joined, s.pending = true, 0
+	s.joined = true
 	switch {
 	case s.tls != nil:
 		s.tls.Gap()
@@ -91,7 +95,7 @@ func (s *stream) buffered() int {
 	case s.tls != nil:
 		return 0
 	case s.ws != nil:
-		return s.pending
+		return s.ws.Buffered()
 	}
 	return s.sip.Buffered()
 }

@@ -22,7 +22,7 @@ const (
 
 // reader takes the octets of one direction of a connection, in order.
 type reader interface {
-	feed(b []byte)
+	feed(b []byte, at time.Duration)
 	gap()          // octets are missing
 	buffered() int // octets that it keeps
 }
@@ -36,6 +36,7 @@ type tracker struct {
 	parts map[*flow]int  // those whose reader keeps octets, and how many
 	early int            // octets behind holes
 	kept  int            // octets that readers keep
+	lossy time.Duration  // until then holes are of our own making
 }
 
 // flowKey is source and destination of a segment: addresses, ports.
@@ -132,7 +133,7 @@ func (t *tracker) take(f *flow, seq uint32, data []byte, now time.Duration) {
 		data = data[-ahead:]
 	}
 	f.next += uint32(len(data))
-	f.feed(data)
+	f.feed(data, f.last)
 	t.catchUp(f)
 }
 
@@ -149,7 +150,7 @@ func (t *tracker) keep(f *flow, seq uint32, data []byte, now time.Duration) {
 	f.early = slices.Insert(f.early, at, early{seq: seq, data: slices.Clone(data)})
 	f.bytes += len(data) + earlyCost
 	t.early += len(data) + earlyCost
-	for f.bytes > maxEarlyFlow || (t.early > maxEarly && len(f.early) > 0) || (len(f.early) > 0 && now-f.since > holeLife) {
+	for len(f.early) > 0 && (now < t.lossy || f.bytes > maxEarlyFlow || t.early > maxEarly || now-f.since > holeLife) {
 		t.skip(f)
 	}
 }
@@ -174,7 +175,7 @@ func (t *tracker) catchUp(f *flow) {
 		t.early -= len(e.data) + earlyCost
 		if int(-ahead) < len(e.data) {
 			f.next += uint32(len(e.data) + int(ahead))
-			f.feed(e.data[-ahead:])
+			f.feed(e.data[-ahead:], f.last)
 		}
 	}
 	if n > 0 {
@@ -224,7 +225,7 @@ func (t *tracker) release(f *flow) {
 // sweep gives up what has waited for too long.
 func (t *tracker) sweep(now time.Duration) {
 	for f := range t.holes {
-		for len(f.early) > 0 && now-f.since > holeLife {
+		for len(f.early) > 0 && (now < t.lossy || now-f.since > holeLife) {
 			t.skip(f)
 		}
 		t.account(f)
@@ -235,6 +236,9 @@ func (t *tracker) sweep(now time.Duration) {
 		}
 	}
 }
+
+// lost tells that we have missed segments: waiting for them would only make late what comes behind them.
+func (t *tracker) lost(now time.Duration) { t.lossy = now + holeLife }
 
 // waits reports whether sweep may find something some day.
 func (t *tracker) waits() bool { return len(t.holes)+len(t.parts) > 0 }

@@ -20,9 +20,9 @@ type recorder struct {
 	keep int // what buffered says
 }
 
-func (r *recorder) feed(b []byte) { r.got.Write(b) }
-func (r *recorder) gap()          { r.gaps, r.keep = r.gaps+1, 0 }
-func (r *recorder) buffered() int { return r.keep }
+func (r *recorder) feed(b []byte, _ time.Duration) { r.got.Write(b) }
+func (r *recorder) gap()                           { r.gaps, r.keep = r.gaps+1, 0 }
+func (r *recorder) buffered() int                  { return r.keep }
 
 func recording() (*tracker, map[flowKey]*recorder) {
 	all := map[flowKey]*recorder{}
@@ -82,6 +82,10 @@ func TestTracker_hole(t *testing.T) {
 	for name, skip := range map[string]func(*tracker, flowKey){
 		"time, with the next segment": func(tr *tracker, k flowKey) {
 			tr.add(k, segment{seq: 300, data: []byte("ef")}, holeLife+1)
+		},
+		"we have lost it": func(tr *tracker, k flowKey) {
+			tr.lost(1)
+			tr.add(k, segment{seq: 300, data: []byte("ef")}, 2)
 		},
 		"time, in silence": func(tr *tracker, _ flowKey) { tr.sweep(holeLife + 1) },
 		"size": func(tr *tracker, k flowKey) {
