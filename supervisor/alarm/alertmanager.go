@@ -63,10 +63,8 @@ func newPush(r Reaction, o Options) *push {
 	}
 }
 
-func (p *push) tell(_ Notice, done func()) bool {
-	done()
-	return false
-}
+// tell has nothing to do: states says it all.
+func (p *push) tell(_ Notice, done func()) { done() }
 
 func (p *push) states(active, cleared []supervisor.Alarm) {
 	p.mu.Lock()

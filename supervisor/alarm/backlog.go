@@ -27,6 +27,7 @@ type backlog struct {
 	waiting map[key]*waiting
 	order   []*waiting // in the order in which they came
 	rate    bucket
+	synced  bool   // the table is complete: an end of what is not active has come to nothing
 	dropped uint64 // events for which there was no room
 }
 
@@ -102,11 +103,11 @@ func (b *backlog) makeRoom(now time.Time, than supervisor.Severity) bool {
 			b.forget(w)
 			return true
 		}
-		if least == nil || w.rank() <= least.rank() {
+		if least == nil || b.rank(w) <= b.rank(least) {
 			least = w
 		}
 	}
-	if least.rank() >= than.Rank() {
+	if b.rank(least) >= than.Rank() {
 		return false
 	}
 	b.dropped++
@@ -119,15 +120,17 @@ func (b *backlog) forget(w *waiting) {
 	b.order = slices.DeleteFunc(b.order, func(o *waiting) bool { return o == w })
 }
 
-// rank is the urgency of what waits first; an end is as urgent as the worst.
-func (w *waiting) rank() int {
+// rank is the urgency of what waits first; an end is as urgent as the worst, but only if there is certainly something to end.
+func (b *backlog) rank(w *waiting) int {
 	switch {
 	case len(w.steps) == 0:
 		return -1
-	case w.steps[0].Op != supervisor.AlarmDetect:
+	case w.steps[0].Op == supervisor.AlarmDetect:
+		return w.steps[0].Severity.Rank()
+	case b.synced:
 		return supervisor.SeverityCritical.Rank()
 	}
-	return w.steps[0].Severity.Rank()
+	return 0
 }
 
 // next takes out the most urgent entry that may be proposed now. If there is none, wake says when there may be one; zero: not before
@@ -139,8 +142,11 @@ func (b *backlog) next(now time.Time, active func(key) uint64) (e supervisor.Ala
 		if len(w.steps) == 0 {
 			continue
 		}
+		if !b.synced && w.steps[0].Op != supervisor.AlarmDetect {
+			continue
+		}
 		w.compare(active(w.key))
-		if len(w.steps) == 0 || best != nil && w.rank() <= best.rank() {
+		if len(w.steps) == 0 || best != nil && b.rank(w) <= b.rank(best) {
 			continue
 		}
 		again := w.steps[0].Op == supervisor.AlarmDetect && w.steps[0].ID != 0

@@ -13,6 +13,7 @@ func TestBacklog_lateRepeat(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	x := detection(Condition{Name: "nic-down", Severity: major}, Event{Object: "a", At: now})
 	b := newBacklog()
+	b.synced = true
 	active := uint64(0)
 	next := func() (supervisor.AlarmEntry, bool) {
 		e, _, ok := b.next(now, func(key) uint64 { return active })
@@ -51,6 +52,7 @@ func TestBacklog_lateRepeat(t *testing.T) {
 func TestBacklog_severity(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	b := newBacklog()
+	b.synced = true
 	for i := range backlogLimit {
 		b.add(now, detection(Condition{Name: "x", Severity: minor}, Event{Object: string(rune('a' + i)), At: now}), 0)
 	}

@@ -24,7 +24,6 @@ type duty struct {
 type telling struct {
 	id    uint64
 	phase phase
-	again time.Time
 }
 
 func newDuties() duties { return duties{known: map[uint64]*duty{}} }

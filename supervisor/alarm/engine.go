@@ -146,13 +146,14 @@ func (e *Engine) take(now time.Time, x supervisor.AlarmEntry) bool {
 	return false
 }
 
-// cancel takes an end, if there is anything to end: most cancel events only say again that all is well.
+// cancel takes an end, if there is anything to end: most cancel events only say again that all is well. As long as the table is not
+// complete, there may be: whatever ended while this node was down is only said once.
 func (e *Engine) cancel(now time.Time, c Condition, ev Event) {
 	x := supervisor.AlarmEntry{
 		Op: supervisor.AlarmCancelEvent, Condition: c.Name, Object: ev.Object, Node: e.o.Self, At: ev.At, Note: ev.Text,
 	}.Normal()
 	w := e.backlog.waiting[keyOf(x)]
-	if e.isActiveKey(keyOf(x)) || w != nil && len(w.steps) > 0 {
+	if !e.role.Synced || e.isActiveKey(keyOf(x)) || w != nil && len(w.steps) > 0 {
 		e.take(now, x)
 	}
 }
@@ -211,6 +212,7 @@ func (e *Engine) isPending(k key) bool {
 func (e *Engine) Applied(table supervisor.Alarms, role Role) {
 	e.mu.Lock()
 	e.table, e.role, e.changed = table, role, true
+	e.backlog.synced = role.Synced
 	close(e.shown)
 	e.shown = make(chan struct{})
 	e.mu.Unlock()

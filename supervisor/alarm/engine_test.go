@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -267,6 +268,47 @@ func TestEngine_replay(t *testing.T) {
 	})
 }
 
+// A node that comes up says once that all is well, before it knows the table: the alarm from before ends all the same. That a thousand
+// devices are well takes no room from what is not.
+func TestEngine_endBeforeTable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, nil)
+		p.engines["edge-b"].Post(Event{Name: "nic-down"})
+		settle()
+		p.stops["edge-b"]()
+		e, err := New(p.options["edge-b"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); _ = e.Run(ctx) }()
+		e.Post(Event{Name: "nic-up"})
+		for i := range 1000 {
+			e.Post(Event{Name: "device-in-service", Object: fmt.Sprint(i)})
+		}
+		e.Post(Event{Name: "vip-unexpected"})
+		e.Applied(supervisor.Alarms{}, Role{Primary: "edge-a"})
+		settle()
+		if _, ok := p.now().Find("vip-unexpected", "edge-b"); !ok {
+			t.Error("not raised before the table was complete")
+		}
+		p.mu.Lock()
+		p.engines["edge-b"] = e
+		p.tellAll()
+		p.mu.Unlock()
+		settle()
+		if a, ok := p.now().Find("nic-down", "edge-b"); ok {
+			t.Errorf("still active: %+v", a)
+		}
+		cancel()
+		<-done
+		p.mu.Lock()
+		delete(p.engines, "edge-b")
+		p.mu.Unlock()
+	})
+}
+
 // A storm of 10,000 events about 10,000 things, and one that matters at its end: bounded entries, bounded memory, the worst gets in.
 func TestEngine_flood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -414,6 +456,54 @@ func TestEngine_clockSetBack(t *testing.T) {
 		synctest.Wait()
 		if _, ok := p.now().Find("nic-down", "edge-b"); !ok {
 			t.Errorf("lost; %d proposals", p.proposals())
+		}
+	})
+}
+
+// Events, tables, orders and questions come from everywhere at once.
+func TestEngine_concurrent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, nil)
+		var wg sync.WaitGroup
+		for i := range 8 {
+			e := p.engines[[]supervisor.NodeID{"edge-a", "edge-b", "wit-1"}[i%3]]
+			wg.Go(func() {
+				for j := range 60 {
+					object := fmt.Sprint("eth", (i+j)%4)
+					e.Post(Event{Name: "nic-down", Object: object})
+					_ = e.List()
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					switch j % 3 {
+					case 0:
+						_ = e.Raise(ctx, Event{Name: "vip-missing", Object: object})
+					case 1:
+						_ = e.Clear(ctx, Target{Condition: "vip-missing", Object: object}, "ann", "")
+					default:
+						_ = e.Acknowledge(ctx, Target{Condition: "nic-down", Object: object}, "ann", "")
+					}
+					cancel()
+					e.Post(Event{Name: "nic-up", Object: object})
+					p.move([]supervisor.NodeID{"edge-a", "edge-b", ""}[j%3])
+				}
+			})
+		}
+		wg.Wait()
+		for i := range 4 {
+			p.engines["edge-a"].Post(Event{Name: "nic-up", Object: fmt.Sprint("eth", i)})
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		for i := range 4 {
+			if a, ok := p.now().Find("nic-down", fmt.Sprint("eth", i)); ok {
+				t.Errorf("still active: %+v", a)
+			}
+		}
+		for id, e := range p.engines {
+			e.mu.Lock()
+			if e.flight != nil || e.backlog.count() != 0 || len(e.orders) != 0 || len(e.duties.known) > supervisor.AlarmsActive+supervisor.AlarmsCleared {
+				t.Errorf("%s is not done: %+v, %d wait, %d orders", id, e.flight, e.backlog.count(), len(e.orders))
+			}
+			e.mu.Unlock()
 		}
 	})
 }

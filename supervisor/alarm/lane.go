@@ -46,7 +46,7 @@ type job struct {
 
 func (l *lane) states([]supervisor.Alarm, []supervisor.Alarm) {}
 
-func (l *lane) tell(n Notice, done func()) bool {
+func (l *lane) tell(n Notice, done func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.queue) >= laneLimit {
@@ -62,7 +62,7 @@ func (l *lane) tell(n Notice, done func()) bool {
 		}
 		if i < 0 || i == 0 && l.busy {
 			done()
-			return true
+			return
 		}
 		l.queue[i].done()
 		l.queue = slices.Delete(l.queue, i, i+1)
@@ -72,7 +72,6 @@ func (l *lane) tell(n Notice, done func()) bool {
 	case l.wake <- struct{}{}:
 	default:
 	}
-	return true
 }
 
 func (l *lane) head() (job, bool) {

@@ -100,7 +100,7 @@ func (r Reaction) validate(o *Options) error {
 	return errors.Join(errs...)
 }
 
-// start makes what carries the reaction out: a lane for notices, or a push of states.
+// build makes what carries the reaction out: a lane for notices, or a push of states.
 func (r Reaction) build(e *Engine) outlet {
 	if r.Limit == 0 {
 		r.Limit = DefaultLimit
@@ -130,8 +130,8 @@ func (r Reaction) build(e *Engine) outlet {
 // outlet is a reaction at work. None of its methods waits.
 type outlet interface {
 	run(ctx context.Context)
-	// tell passes a notice on; done is called once, when it was tried or given up. It reports whether the outlet takes notices.
-	tell(n Notice, done func()) bool
+	// tell passes a notice on; done is called once, when it was tried or given up.
+	tell(n Notice, done func())
 	// states says which alarms are active now and which have ended lately, of those that it shall tell of.
 	states(active, cleared []supervisor.Alarm)
 }

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -83,7 +82,6 @@ func newReceiver(t *testing.T, config string) *receiver {
 	file := private(t, config)
 	cmd := exec.Command(tool(t, "snmptrapd"), "-f", "-Lo", "-n", "-C", "-c", file, "-F", "%v\\n", "udp:"+address)
 	cmd.Env = mibs(t)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
