@@ -38,6 +38,12 @@ func renderStatus(s status.Snapshot, zone *time.Location) string {
 	if len(s.Problems)+len(s.Notes) > 0 {
 		b.WriteString("\n")
 	}
+	if alarms := alarmsTable(s); alarms != "" {
+		b.WriteString(alarms + "\n")
+	}
+	for _, line := range factsLines(s) {
+		b.WriteString(line + "\n")
+	}
 	b.WriteString(footer(s, zone))
 	return b.String()
 }
