@@ -114,7 +114,7 @@ func processorTime() time.Duration {
 }
 
 // BenchmarkProbes asks thousands of devices on addresses of their own, and tells the processor time of this process for a probe with its answer,
-// without the responder's, and how many deadlines were missed: probes that left late, and devices that were taken for dead.
+// without the responder's, and how many deadlines were missed: probes that left more than 50 ms late, and devices that were taken for dead.
 func BenchmarkProbes(b *testing.B) {
 	for _, rate := range []int{1000, 10000, 50000} {
 		b.Run(fmt.Sprintf("%d-a-second", rate), func(b *testing.B) { benchmarkProbes(b, rate) })
@@ -157,7 +157,7 @@ func benchmarkProbes(b *testing.B, rate int) {
 	before := c.Stats()
 	began, others := processorTime(), r.used.Load()
 	b.ResetTimer()
-	time.Sleep(max(2*time.Second, time.Duration(b.N)*time.Second/time.Duration(rate)))
+	time.Sleep(time.Duration(b.N) * time.Second / time.Duration(rate))
 	b.StopTimer()
 	used := processorTime() - began - time.Duration(r.used.Load()-others)
 	after := c.Stats()
@@ -170,7 +170,7 @@ func benchmarkProbes(b *testing.B, rate int) {
 	cancel()
 	run.Wait()
 	slices.Sort(rtts)
-	b.ReportMetric(float64(used.Nanoseconds())/1000/float64(probes), "cpu-us/probe")
+	b.ReportMetric(float64(used.Nanoseconds())/1000/float64(max(probes, 1)), "cpu-us/probe")
 	b.ReportMetric(float64(probes)/b.Elapsed().Seconds(), "probes/s")
 	b.ReportMetric(float64(answers), "answers")
 	b.ReportMetric(float64(late), "late")
@@ -180,8 +180,5 @@ func benchmarkProbes(b *testing.B, rate int) {
 	if len(rtts) > 0 {
 		b.ReportMetric(float64(rtts[len(rtts)/2].Microseconds())/1000, "rtt-p50-ms")
 		b.ReportMetric(float64(rtts[len(rtts)*99/100].Microseconds())/1000, "rtt-p99-ms")
-	}
-	if late > 0 || bad.Load() > 0 {
-		b.Logf("%d of %d probes left more than %v late, and %d devices were taken for dead", late, probes, lateBy, bad.Load())
 	}
 }

@@ -49,7 +49,7 @@ type machine struct {
 
 	waiting  bool          // the newest probe has no positive answer
 	sentAt   time.Duration // when the newest probe was first sent
-	step     time.Duration // when it was to be sent: the cadence is counted from there, so that one delay of many does not bind them together
+	step     time.Duration // when it was to be sent, plus the periods missed: a delay of many devices does not bind their cadences together
 	sendAt   time.Duration // when the next is due
 	early    time.Duration // how much sooner than oos-check the second one is
 	deadline time.Duration // when the newest proves that the device is out of service
@@ -124,13 +124,15 @@ func (m *machine) asked(now, stopped time.Duration) {
 	if !m.waiting || m.denied != 0 || m.refused {
 		m.quiet = now
 	}
-	m.waiting, m.sentAt, m.step, m.stopped = true, now, m.sendAt, stopped
-	if now-m.step > min(m.check, m.force)/2 {
-		m.step = now
+	period := m.check
+	if m.state == OutOfService {
+		period = m.force
 	}
+	m.waiting, m.sentAt, m.stopped = true, now, stopped
+	m.step = now - (now-m.sendAt)%period
 	m.deadline, m.sendAt = now+m.force, never
 	if m.state == OutOfService {
-		m.sendAt = max(m.step+m.force, now)
+		m.sendAt = m.step + m.force
 	}
 	m.resendAt, m.interval = now+t1, 2*t1
 	m.unasked, m.hint, m.denied, m.refused = "", "", 0, false

@@ -221,6 +221,11 @@ func TestMachine_keepsStep(t *testing.T) {
 	if b.sendAt != 10100*ms {
 		t.Errorf("the next is sent at %v, want 10.1s", b.sendAt)
 	}
+	b.due(45*sec, 0) // this process did not run for long
+	b.positive(46*sec, 200, 0, "")
+	if b.sendAt != 50100*ms {
+		t.Errorf("after a stall the next is sent at %v, want 50.1s", b.sendAt)
+	}
 }
 
 // Many devices are asked soon, never later than oos-check after that, and evenly from then on.

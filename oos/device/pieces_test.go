@@ -220,6 +220,23 @@ func TestRequest_answeredBy(t *testing.T) {
 	}
 }
 
+// An ICMP message may quote little of a request: without the whole branch it is not known whose it is (RFC 792, RFC 1812 4.3.2.3).
+func TestQuoted(t *testing.T) {
+	r := testRequest()
+	b := r.append(nil, "h", "h:1", "")
+	whole := bytes.Index(b, []byte(";rport"))
+	for n := range b {
+		if m, ok := quoted(b[:n]); ok != (n >= whole) || ok && !r.is(m) {
+			t.Errorf("%d octets: got %v", n, ok)
+		}
+	}
+	if other := testRequest(); true {
+		if m, ok := quoted(other.append(nil, "h", "h:1", "")); !ok || r.is(m) {
+			t.Error("a request of somebody else counts")
+		}
+	}
+}
+
 func TestReply_allocatesNothing(t *testing.T) {
 	r := testRequest()
 	in := replyTo(nil, r.append(nil, "h", "h:1", ""), 503, "Retry-After: 5\r\n")
