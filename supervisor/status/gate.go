@@ -62,11 +62,17 @@ func (g *gate) leave(addr netip.Addr) {
 	}
 }
 
-// addrOf is the address of a client; of all that have none, such as those of a unix socket, the zero Addr.
+// addrOf is by what a client is known: its address, or its IPv6 network (/64), as a host there has as many addresses as it likes. Those
+// without, such as the clients of a unix socket, are one.
 func addrOf(a net.Addr) netip.Addr {
-	if tcp, ok := a.(*net.TCPAddr); ok {
-		addr, _ := netip.AddrFromSlice(tcp.IP)
-		return addr.Unmap()
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
 	}
-	return netip.Addr{}
+	addr, _ := netip.AddrFromSlice(tcp.IP)
+	if addr = addr.Unmap(); addr.Is6() {
+		network, _ := addr.Prefix(64) // an IPv6 address has one
+		return network.Addr()
+	}
+	return addr
 }
