@@ -32,7 +32,13 @@ type capture struct {
 func newCapture(link string, rules filter, take func(*capture, *frame, time.Duration), lost func(uint64)) *capture {
 	c := &capture{link: link, rules: rules, lost: lost}
 	c.take = func(f *frame, at time.Duration) { take(c, f, at) }
-	c.visit = func(f *frame) { c.take(f, c.moment(f.at)) }
+	c.visit = func(f *frame) {
+		if f.cut {
+			lost(1)
+			return
+		}
+		c.take(f, c.moment(f.at))
+	}
 	return c
 }
 

@@ -45,12 +45,15 @@ func TestMain(m *testing.M) {
 		child(what)
 	}
 	if os.Getenv(inside) != "" {
+		if err := raise("lo"); err != nil {
+			fmt.Fprintln(os.Stderr, "traffic: set up the loopback interface of the tests' namespace:", err)
+			os.Exit(1)
+		}
 		os.Exit(m.Run())
 	}
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = os.Stdin, os.Stdout, os.Stderr, append(os.Environ(), inside+"=1")
-	cmd.ExtraFiles = inherited()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
 	if os.Getuid() != 0 {
 		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
@@ -63,18 +66,6 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	os.Exit(max(cmd.ProcessState.ExitCode(), -cmd.ProcessState.ExitCode()))
-}
-
-// inherited gives the files that the fuzzing engine has opened for this process, which is between it and the tests.
-func inherited() (files []*os.File) {
-	for fd := uintptr(3); fd < 5; fd++ {
-		f := os.NewFile(fd, "inherited")
-		if _, err := f.Stat(); err != nil {
-			return files
-		}
-		files = append(files, f)
-	}
-	return files
 }
 
 // far is the host at the other end of the wire.
@@ -129,9 +120,9 @@ func newFar(t testing.TB) far {
 // plug lays the wire.
 func (h far) plug(t testing.TB) {
 	t.Helper()
-	err := errors.Join(raise("lo"), netlink.LinkAdd(&netlink.Veth{
+	err := netlink.LinkAdd(&netlink.Veth{
 		LinkAttrs: netlink.LinkAttrs{Name: wire}, PeerName: wire, PeerNamespace: netlink.NsFd(h.ns),
-	}))
+	})
 	if err = errors.Join(err, address(wire, here4+"/24", here6+"/64", service+"/32")); err != nil {
 		t.Fatal(err)
 	}

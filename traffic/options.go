@@ -19,9 +19,10 @@ type Options struct {
 	Interfaces []string
 	// Addresses are the member's SIP address and the service addresses. What neither comes from one nor goes to one is not looked at.
 	Addresses []netip.Addr
-	Ports     []uint16 // SIP over UDP and TCP. TLS and WebSocket are recognised there, too
-	TLSPorts  []uint16 // SIP over TLS, and WebSocket over TLS: only records are seen
-	WSPorts   []uint16 // SIP over WebSocket
+	// Ports are those of SIP over UDP and TCP, of the server and of what it connects to. TLS and WebSocket are recognised there, too.
+	Ports    []uint16
+	TLSPorts []uint16 // SIP over TLS, and WebSocket over TLS: only records are seen
+	WSPorts  []uint16 // SIP over WebSocket
 	// HEP is where to listen for HEP version 3, over UDP; the zero value for nowhere. Whoever can send there is believed. What the
 	// interfaces show as well is not counted a second time.
 	HEP netip.AddrPort

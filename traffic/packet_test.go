@@ -120,8 +120,10 @@ func FuzzPacket(f *testing.F) {
 		f.Fatal(err)
 	}
 	c := newCapture(wire, filter{}, m.take, m.missed)
-	r := newReassembler()
 	f.Fuzz(func(t *testing.T, protocol uint16, b []byte) {
+		r := newReassembler()
+		m.fragments, m.answers = newReassembler(), &answers{patience: sec, table: newRequests(16)}
+		m.tracker = newTracker(func(flowKey) reader { return newStream(m.observer, m.meta) })
 		var p packet
 		if p.decode(protocol, b) {
 			if p.fragment {

@@ -65,6 +65,7 @@ type frame struct {
 	at        int64  // when it passed, Unix time in nanoseconds
 	protocol  uint16 // EtherType of data
 	direction uint8  // PACKET_HOST, PACKET_OUTGOING, ...
+	cut       bool   // longer than a block: data is not all of it
 }
 
 // Offsets in the structures of linux/if_packet.h, in the host's byte order.
@@ -94,11 +95,9 @@ func (r *ring) read(visit func(*frame)) (ok, losing bool) {
 		if at < blockHeader || at+frameFullSize > len(b) {
 			break
 		}
-		h := b[at:]
-		if f.fill(h) {
-			visit(&f)
-		}
-		step := int(word(h, 0))
+		f.fill(b[at:])
+		visit(&f)
+		step := int(word(b, at))
 		if step == 0 {
 			break
 		}
@@ -111,19 +110,17 @@ func (r *ring) read(visit func(*frame)) (ok, losing bool) {
 	return true, is&unix.TP_STATUS_LOSING != 0
 }
 
-// fill reads a tpacket3_hdr and what follows it. Packets that the kernel could not deliver whole are left out.
-func (f *frame) fill(h []byte) bool {
+// fill reads a tpacket3_hdr and what follows it.
+func (f *frame) fill(h []byte) {
 	captured, length, start := int(word(h, 12)), int(word(h, 16)), int(binary.NativeEndian.Uint16(h[24:]))
-	if captured != length || start+captured > len(h) {
-		return false
-	}
+	end := min(start+captured, len(h))
 	*f = frame{
-		data:      h[start : start+captured : start+captured],
+		data:      h[min(start, end):end:end],
 		at:        int64(word(h, 4))*1e9 + int64(word(h, 8)),
 		protocol:  binary.BigEndian.Uint16(h[frameHeader+2:]),
 		direction: h[frameHeader+10],
+		cut:       captured != length || end-start != captured,
 	}
-	return true
 }
 
 func word(b []byte, at int) uint32 { return binary.NativeEndian.Uint32(b[at:]) }

@@ -40,6 +40,14 @@ func TestMonitor_stacks(t *testing.T) {
 				return in, server.end().Sent
 			})
 		})
+		t.Run("baresip to Kamailio "+transport, func(t *testing.T) {
+			h := newFar(t)
+			startKamailio(t)
+			compare(t, h, func() (in, out uint64) {
+				in = baresipRegisters(t, h, transport, 60)
+				return in, in // each is answered
+			})
+		})
 		t.Run("sipgo to Kamailio "+transport, func(t *testing.T) {
 			h := newFar(t)
 			startKamailio(t)
