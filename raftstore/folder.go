@@ -84,7 +84,7 @@ func (f *folder) takeLock() error {
 	if err != nil {
 		return fmt.Errorf("lock state folder: %w", err)
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := waitForLock(int(lock.Fd())); err != nil {
 		holder := make([]byte, 32)
 		n, _ := lock.Read(holder)
 		lock.Close()
@@ -94,6 +94,21 @@ func (f *folder) takeLock() error {
 	_, _ = lock.WriteAt(fmt.Appendln(nil, os.Getpid()), 0)
 	f.lock = lock
 	return nil
+}
+
+// A process that was killed a moment ago may still be letting go of its sockets, one after the other, before its lock.
+const (
+	lockPatience = 2 * time.Second
+	lockAgain    = 10 * time.Millisecond
+)
+
+func waitForLock(fd int) error {
+	for start := time.Now(); ; time.Sleep(lockAgain) {
+		err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil || !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) || time.Since(start) > lockPatience {
+			return err
+		}
+	}
 }
 
 // probe tells whether the folder can be written right now.

@@ -58,7 +58,7 @@ func (c *Core) Report() Report {
 	slices.Sort(reasons)
 	return Report{
 		Node: c.opt.Self, Boot: c.opt.Boot, Epoch: c.record.Epoch, State: c.state, Ready: fit(c), Reasons: reasons,
-		Server: c.sensed.Server, Service: c.sensed.Service, Members: c.sensed.Members,
+		Server: c.sensed.Server, Service: c.sensed.Service, Members: c.sensed.Members, Neighbours: c.sensed.Neighbours,
 		Fence: c.opt.Fence, LeaseLeft: c.LeaseLeft(c.now.Mono), ConfigHash: c.opt.ConfigHash, Version: c.opt.Version,
 	}
 }
@@ -67,7 +67,7 @@ func (c *Core) Report() Report {
 func sameNews(a, b Report) bool {
 	return a.Node == b.Node && a.Boot == b.Boot && a.Epoch == b.Epoch && a.State == b.State && a.Ready == b.Ready &&
 		slices.Equal(a.Reasons, b.Reasons) && sameView(a.Server, b.Server) && sameView(a.Service, b.Service) &&
-		maps.EqualFunc(a.Members, b.Members, sameView) && a.Fence == b.Fence && a.ConfigHash == b.ConfigHash && a.Version == b.Version
+		maps.EqualFunc(a.Members, b.Members, sameView) && maps.Equal(a.Neighbours, b.Neighbours) && a.Fence == b.Fence && a.ConfigHash == b.ConfigHash && a.Version == b.Version
 }
 
 func sameView(a, b View) bool { return a.Class == b.Class && a.Code == b.Code }

@@ -12,7 +12,7 @@ func TestSameNews(t *testing.T) {
 		v := View{Class: ClassServing, Code: 200, RTT: time.Millisecond, Text: "200 in 1ms"}
 		return Report{
 			Node: "a", Boot: 1, Epoch: 1, State: Serving, Ready: true, Reasons: []Reason{ReasonStore}, Server: v, Service: v,
-			Members: map[NodeID]View{"b": v}, Fence: FenceNftables, LeaseLeft: time.Second, ConfigHash: "1", Version: "1",
+			Members: map[NodeID]View{"b": v}, Neighbours: map[string]Neighbour{"192.0.2.10": {MAC: "02:00:00:00:00:01"}}, Fence: FenceNftables, LeaseLeft: time.Second, ConfigHash: "1", Version: "1",
 		}
 	}
 	if !sameNews(full(), full()) {

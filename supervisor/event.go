@@ -46,12 +46,13 @@ type Lost struct{ Node NodeID }
 // Sensed is what this node's own sensors see now: a member's reasons not to serve, its SIP server, the service address and the other
 // members from here. It replaces what they said before.
 type Sensed struct {
-	Reasons []Reason
-	Server  View
-	Service View
-	Members map[NodeID]View
-	Traffic Traffic
-	Deaf    time.Duration // with ReasonListener: since when nothing listens, on the node's own raw monotonic clock
+	Reasons    []Reason
+	Server     View
+	Service    View
+	Members    map[NodeID]View
+	Neighbours map[string]Neighbour // service address to the MAC that this node's kernel has for it; never changed in place
+	Traffic    Traffic
+	Deaf       time.Duration // with ReasonListener: since when nothing listens, on the node's own raw monotonic clock
 }
 
 // AddressIs is the effector's word about the service address.

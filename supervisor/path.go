@@ -41,7 +41,8 @@ func (c *Core) judgePath() {
 	}
 }
 
-// pathLost: the primary has served for a while and still does, and all others find the service address dead.
+// pathLost: the primary has served for a while and still does, its own probe gets answers, and all others find the service address dead.
+// A server that does not answer on its own host is no matter of the path: its sidecar has the evidence and judges.
 func (c *Core) pathLost() bool {
 	now, t := c.now.Mono, c.opt.Timing
 	settled := 2 * t.VantageSilence
@@ -49,9 +50,11 @@ func (c *Core) pathLost() bool {
 		return false
 	}
 	if c.isPrimary() {
-		if c.state != Serving {
+		if c.state != Serving || isDead(c.sensed.Server) {
 			return false
 		}
+	} else if p := c.peers[c.record.Primary]; c.fresh(p) && isDead(p.report.Server) {
+		return false
 	} else if c.vote.silent(now, t.Suspect) || c.vote.since == 0 || now-c.vote.since < settled {
 		return false
 	}

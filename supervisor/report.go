@@ -23,17 +23,25 @@ type View struct {
 
 // Report is what a node tells the others about itself and about what it sees. It informs; it never extends a lease.
 type Report struct {
-	Node       NodeID          `json:"node"`
-	Boot       uint64          `json:"boot"`  // random number of this run of the process
-	Epoch      Epoch           `json:"epoch"` // of the record that the node has applied
-	State      State           `json:"state"`
-	Ready      bool            `json:"ready"`   // a member: could be primary now
-	Reasons    []Reason        `json:"reasons"` // why it could not, sorted
-	Server     View            `json:"server"`  // a member's own SIP server as it sees it
-	Service    View            `json:"service"` // the service address as seen from here
-	Members    map[NodeID]View `json:"members"` // the other members' own SIP addresses as seen from here
-	Fence      Fence           `json:"fence"`
-	LeaseLeft  time.Duration   `json:"lease_left"` // of a lease it holds
-	ConfigHash string          `json:"config_hash"`
-	Version    string          `json:"version"`
+	Node       NodeID               `json:"node"`
+	Boot       uint64               `json:"boot"`  // random number of this run of the process
+	Epoch      Epoch                `json:"epoch"` // of the record that the node has applied
+	State      State                `json:"state"`
+	Ready      bool                 `json:"ready"`                // a member: could be primary now
+	Reasons    []Reason             `json:"reasons"`              // why it could not, sorted
+	Server     View                 `json:"server"`               // a member's own SIP server as it sees it
+	Service    View                 `json:"service"`              // the service address as seen from here
+	Members    map[NodeID]View      `json:"members"`              // the other members' own SIP addresses as seen from here
+	Neighbours map[string]Neighbour `json:"neighbours,omitempty"` // service address to the MAC that this node's kernel has for it
+	Fence      Fence                `json:"fence"`
+	LeaseLeft  time.Duration        `json:"lease_left"` // of a lease it holds
+	ConfigHash string               `json:"config_hash"`
+	Version    string               `json:"version"`
+}
+
+// Neighbour is what a node's kernel believes about a service address: where it sends packets for it. Addresses are as text.
+type Neighbour struct {
+	MAC     string `json:"mac"`      // Ethernet address, empty without one
+	From    string `json:"from"`     // the node's own IP address on that network
+	FromMAC string `json:"from_mac"` // and its Ethernet address
 }

@@ -22,6 +22,25 @@ func (c *Core) quietLimit() time.Duration {
 	return time.Duration(c.record.Factor(TriggerSilence, c.opt.Self, t.Period)) * t.Period
 }
 
+// SilenceStatus is where the rule about silence stands at a node.
+type SilenceStatus struct {
+	Watched bool
+	Period  time.Duration // without the factor
+	Factor  int
+	Quiet   time.Duration // how long nothing was heard, as primary
+	AllOut  bool
+}
+
+// Silence tells where the rule stands.
+func (c *Core) Silence() SilenceStatus {
+	t := c.sensed.Traffic
+	s := SilenceStatus{Watched: t.Watched, Period: t.Period, Factor: c.record.Factor(TriggerSilence, c.opt.Self, t.Period), AllOut: t.AllOut}
+	if c.isPrimary() && c.served == c.record.Epoch {
+		s.Quiet = c.quiet()
+	}
+	return s
+}
+
 // silent: this node has the role, every checked device is out of service, and no SIP message has come for the period.
 func silent(c *Core) bool {
 	t := c.sensed.Traffic

@@ -25,6 +25,14 @@ type Config struct {
 	TLS              TLS                         `key:"tls"`
 	ServiceAddress   ServiceAddress              `key:"service-address"`
 	SIPServer        SIPServer                   `key:"sip-server"`
+	SIPPassCheck     bool                        `key:"sip-pass-check"`
+	Devices          map[string]Device           `key:"devices" is:"name"`
+	Traffic          Traffic                     `key:"traffic"`
+	TLibNIC          bool                        `key:"tlib-nic-monitoring"`
+	SIPNIC           bool                        `key:"sip-nic-monitoring"`
+	NIC              NIC                         `key:"nic"`
+	SIPIPTakeover    bool                        `key:"sip-iptakeover-monitoring"`
+	Alarms           AlarmsConfig                `key:"alarms"`
 	OnQuorumLoss     QuorumLoss                  `key:"on-quorum-loss" oneof:"demote hold"`
 	SwitchoverBudget Budget                      `key:"switchover-budget"`
 	Hooks            Hooks                       `key:"hooks"`
@@ -37,6 +45,7 @@ type Voter struct {
 	Address    HostPort   `key:"address" need:"yes"` // where the others reach it
 	SIPAddress netip.Addr `key:"sip-address"`        // of its SIP server; of a witness: where it probes from, none: it does not
 	Interface  string     `key:"interface" is:"interface"`
+	SIPNIC     netip.Addr `key:"sip-nic-address"` // what sip-nic-monitoring looks after; none: sip-address
 	Witness    bool       `key:"witness"`
 }
 
@@ -71,6 +80,8 @@ type SIPServer struct {
 	URIUser   string    `key:"uri-user" is:"line"` // user part of the URI of the OPTIONS; empty: none
 	Rise      int       `key:"rise" min:"1" max:"100"`
 	Process   string    `key:"process" is:"line"` // name of its processes; empty: whoever holds the socket
+	HangAfter Duration  `key:"hang-after" min:"200ms" max:"1m"`
+	BindWait  Duration  `key:"bind-wait" min:"0s" max:"10m"`
 }
 
 // Hooks are the operator's programs: an absolute path and its arguments.
@@ -83,7 +94,8 @@ type Hooks struct {
 
 // API is the local interface of the daemon.
 type API struct {
-	Socket string `key:"socket" is:"path"`
+	Socket string   `key:"socket" is:"path"`
+	Listen HostPort `key:"listen"` // for monitoring, which reads and orders nothing; none: nobody
 }
 
 // Log says how much is logged and how it is written.
@@ -127,7 +139,11 @@ func defaultConfig() Config {
 			},
 			ScriptTimeout: Duration(10 * time.Second),
 		},
-		SIPServer:        SIPServer{Port: defaultPort, Transport: "udp", Rise: 2},
+		SIPServer: SIPServer{Port: defaultPort, Transport: "udp", Rise: 2, HangAfter: ms(1500), BindWait: Duration(10 * time.Second)},
+		Devices:   map[string]Device{}, Alarms: AlarmsConfig{Reactions: map[string]Reaction{}, Conditions: map[string]Condition{}},
+		TLibNIC: true, SIPNIC: true, SIPIPTakeover: true,
+		Traffic:          Traffic{Unanswered: Duration(time.Second)},
+		NIC:              NIC{Settle: Duration(2 * time.Second), GatewayEvery: Duration(time.Second), GatewayFall: 3},
 		OnQuorumLoss:     Demote,
 		SwitchoverBudget: Budget{Count: 3, Per: time.Hour},
 		Hooks:            Hooks{Timeout: Duration(10 * time.Second)},

@@ -19,6 +19,8 @@ func (d *decoder) check(c *Config) {
 		d.checkRoles(c)
 	}
 	d.checkServiceAddress(c)
+	d.checkDevices(c)
+	d.checkAlarms(c)
 	d.checkPaths(c)
 }
 
@@ -176,6 +178,23 @@ func (d *decoder) checkScripts(s ServiceAddress) {
 	}
 	if s.ControlVIPScripts && s.Fence == Fence(supervisor.FenceLifetime) && d.fine(at+"fence") {
 		d.problem(at+"fence", "choose nftables or auto", "the scripts put the address up, so understudy can't give it a lifetime")
+	}
+}
+
+// checkDevices: sip-pass-check decides by the devices that it checks; without any it would never do anything.
+func (d *decoder) checkDevices(c *Config) {
+	checked := 0
+	for name, dev := range c.Devices {
+		at := "devices." + name
+		if dev.Check > 0 {
+			checked++
+		}
+		if (dev.User == "") != (dev.Password == "") && d.fine(at) {
+			d.problem(at, "give both or neither", "user and password-file belong together")
+		}
+	}
+	if c.SIPPassCheck && checked == 0 && d.fine("devices") && d.fine("sip-pass-check") {
+		d.problem("sip-pass-check", "give at least one device under devices an oos-check", "it needs a service device that is checked, and there is none")
 	}
 }
 

@@ -196,6 +196,9 @@ func (d *decoder) table(n *yaml.Node, path string, v reflect.Value, tag reflect.
 			return
 		}
 		element := reflect.New(v.Type().Elem()).Elem()
+		if e, has := element.Addr().Interface().(interface{ setDefaults() }); has {
+			e.setDefaults()
+		}
 		d.value(value, at, element, "")
 		v.SetMapIndex(reflect.ValueOf(key).Convert(v.Type().Key()), element)
 	})

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/understudy-sip/understudy/supervisor"
 )
 
 // yaml writes the configuration with every default, so that it reads back as the same configuration.
@@ -37,10 +39,13 @@ func nodeOf(v reflect.Value, c Config) *yaml.Node {
 		return list
 	case v.Kind() == reflect.Map:
 		table := &yaml.Node{Kind: yaml.MappingNode}
-		for _, name := range c.names() {
-			entry := nodeOf(v.MapIndex(reflect.ValueOf(name)), c)
+		if v.Len() == 0 {
+			table.Style = yaml.FlowStyle
+		}
+		for _, name := range namesIn(v, c) {
+			entry := nodeOf(v.MapIndex(reflect.ValueOf(name).Convert(v.Type().Key())), c)
 			entry.Style = yaml.FlowStyle
-			table.Content = append(table.Content, keyNode(string(name)), entry)
+			table.Content = append(table.Content, keyNode(name), entry)
 		}
 		return table
 	default:
@@ -56,10 +61,23 @@ func nodeOf(v reflect.Value, c Config) *yaml.Node {
 	}
 }
 
+// namesIn are the names in a table, nodes in their own order.
+func namesIn(v reflect.Value, c Config) []string {
+	if v.Type() == reflect.TypeFor[map[supervisor.NodeID]Voter]() {
+		return toStrings(c.names())
+	}
+	var names []string
+	for _, k := range v.MapKeys() {
+		names = append(names, k.String())
+	}
+	slices.Sort(names)
+	return names
+}
+
 // leftOut: what has no default and was not given can't be written: there is no text for "no address".
 func leftOut(f field, v reflect.Value) bool {
 	switch f.key {
-	case "node", "sip-address", "interface":
+	case "node", "sip-address", "sip-nic-address", "interface", "hep", "gateway", "listen":
 		return v.IsZero()
 	}
 	return false

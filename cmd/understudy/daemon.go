@@ -50,7 +50,11 @@ func (d *daemon) Snapshot() status.Snapshot {
 		own := c.Report()
 		own.LeaseLeft = c.LeaseLeft(now.Mono) // a report has what was left at the last event: here a yes rests on it
 		in.Reports[s.Self] = status.Heard{Report: own}
+		if s.SIPPassCheck && !s.Me().Witness {
+			in.Silence = silenceFacts(c.Silence())
+		}
 	})
+	d.n.facts(&in)
 	return status.Build(in)
 }
 

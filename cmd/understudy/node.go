@@ -13,6 +13,7 @@ import (
 
 	"github.com/understudy-sip/understudy/raftstore"
 	"github.com/understudy-sip/understudy/supervisor"
+	"github.com/understudy-sip/understudy/supervisor/alarm"
 	"github.com/understudy-sip/understudy/supervisor/hook"
 	"github.com/understudy-sip/understudy/supervisor/raw"
 	"github.com/understudy-sip/understudy/supervisor/status"
@@ -31,6 +32,13 @@ type node struct {
 	address address // nil at a witness
 	senses  *senses
 	probes  *probes
+	alarms  *alarm.Engine
+	commits *alarmLog
+	edges   *edges
+	devices *devices
+	traffic *observed
+	owner   *addressWatch
+	nics    *nics // nil at a witness
 	api     net.Listener
 }
 
@@ -82,7 +90,29 @@ func (n *node) build(ctx context.Context) (err error) {
 		return err
 	}
 	n.raft = newRaftLog(n.store, post, proposeLimit, n.log)
-	if n.probes, err = newProbes(s, n.senses, n.log); err != nil {
+	n.commits = &alarmLog{store: n.store, limit: proposeLimit}
+	if n.alarms, err = newAlarms(s, n.commits, n.log); err != nil {
+		return err
+	}
+	n.edges = newEdges(n.alarms.Post)
+	if n.owner, err = newAddressWatch(s, n.address, n.senses, n.edges, n.log); err != nil {
+		return err
+	}
+	if n.owner.monitor != nil {
+		n.address = &watchedAddress{address: n.address, monitor: n.owner.monitor}
+	}
+	if n.probes, err = newProbes(s, n.senses, n.edges, n.log); err != nil {
+		return err
+	}
+	if !s.Me().Witness {
+		if n.nics, err = newNICs(s, n.senses, n.edges, n.log); err != nil {
+			return err
+		}
+	}
+	if n.devices, err = newDevices(s, n.edges, n.hooks, n.log); err != nil {
+		return err
+	}
+	if n.traffic, err = newObserved(s, n.devices, n.senses, n.probes.own, n.log); err != nil {
 		return err
 	}
 	if n.alarm, err = raw.NewPoller(func() error { n.runner.Ring(); return nil }); err != nil {
@@ -90,10 +120,10 @@ func (n *node) build(ctx context.Context) (err error) {
 	}
 	n.runner = supervisor.NewRunner(supervisor.Options{
 		Self: s.Self, Nodes: s.Voters(), Boot: bootID, Timing: s.Timing, OnQuorumLoss: supervisor.QuorumLoss(s.OnQuorumLoss),
-		Budget: supervisor.Budget(s.SwitchoverBudget), Fence: fence, ConfigHash: s.Hash, Version: n.boot.Version,
+		Budget: supervisor.Budget(s.SwitchoverBudget), Fence: fence, BindWait: time.Duration(s.SIPServer.BindWait), ConfigHash: s.Hash, Version: n.boot.Version,
 	}, supervisor.Ports{
 		Clock: clock, Wire: n.store, Log: n.raft, Address: n.address,
-		Audience: &audience{node: s.Self, cluster: s.Cluster, log: n.log.Named("role"), hooks: n.hooks, changed: n.probes.became},
+		Audience: &audience{node: s.Self, cluster: s.Cluster, log: n.log.Named("role"), hooks: n.hooks, changed: n.became},
 		Alarm:    n.alarm.Alarm,
 	})
 	n.api, err = status.Listen(ctx, s.API.Socket)
@@ -129,9 +159,15 @@ func (n *node) storeOptions(boot uint64) raftstore.Options {
 		OnMessage: func(from supervisor.NodeID, m supervisor.Message) {
 			n.runner.Post(supervisor.Received{From: from, Message: m})
 		},
-		OnRecord: func(r supervisor.Record, synced bool) { n.runner.Post(supervisor.Applied{Record: r, Synced: synced}) },
+		OnRecord: func(r supervisor.Record, synced bool) {
+			n.runner.Post(supervisor.Applied{Record: r, Synced: synced})
+			n.alarms.Applied(r.Alarms, alarm.Role{Primary: r.Primary, Synced: synced})
+		},
 		OnLeader: func(id supervisor.NodeID) { n.runner.Post(supervisor.Led{Leader: id}) },
-		OnReport: func(r supervisor.Report) { n.runner.Post(supervisor.Reported{Report: r}) },
+		OnReport: func(r supervisor.Report) {
+			n.runner.Post(supervisor.Reported{Report: r})
+			n.owner.heard(r)
+		},
 		OnPeer: func(id supervisor.NodeID, up bool) {
 			n.log.Info("peer", zap.String("peer", string(id)), zap.Bool("up", up))
 			if !up {
@@ -139,6 +175,7 @@ func (n *node) storeOptions(boot uint64) raftstore.Options {
 			}
 		},
 		OnStall: func(since time.Duration) {
+			n.edges.level(true, "disk-slow", "disk-fine", string(s.Self), "a write to the state folder hangs", since.Round(time.Millisecond).String())
 			n.log.Error("a write to the state folder hangs; the role is safe, but can't change as long as two nodes hang", zap.Duration("took", since))
 		},
 		OnStore: func(err error) {
@@ -152,6 +189,12 @@ func (n *node) storeOptions(boot uint64) raftstore.Options {
 		o.Nodes = append(o.Nodes, raftstore.Node{Node: v, Addr: s.Nodes[v.ID].Address.String()})
 	}
 	return o
+}
+
+// became tells those parts that work differently on the primary.
+func (n *node) became(b supervisor.Became) {
+	n.probes.became(b)
+	n.devices.became(b)
 }
 
 // prefixes are the service addresses as the effectors take them.

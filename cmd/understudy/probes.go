@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/tls"
 	"net/netip"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -10,6 +11,7 @@ import (
 	"github.com/understudy-sip/understudy/oos"
 	"github.com/understudy-sip/understudy/supervisor"
 	"github.com/understudy-sip/understudy/supervisor/sipserver"
+	"github.com/understudy-sip/understudy/supervisor/status"
 )
 
 // Names of targets. Those of members are "member " and the node's name.
@@ -26,10 +28,15 @@ type probes struct {
 	log    *zap.Logger
 	prober *oos.Prober       // nil: a witness outside the SIP network
 	own    *sipserver.Server // nil at a witness
+	alarms serverConditions
+
+	mu    sync.Mutex
+	last  sipserver.Status
+	known bool
 }
 
-func newProbes(s *Setup, senses *senses, log *zap.Logger) (*probes, error) {
-	p := &probes{setup: s, senses: senses, log: log}
+func newProbes(s *Setup, senses *senses, e *edges, log *zap.Logger) (*probes, error) {
+	p := &probes{setup: s, senses: senses, log: log, alarms: serverConditions{edges: e, node: s.Self}}
 	if !s.Me().SIPAddress.IsValid() {
 		return p, nil
 	}
@@ -37,7 +44,7 @@ func newProbes(s *Setup, senses *senses, log *zap.Logger) (*probes, error) {
 	if !s.Me().Witness {
 		p.own, err = sipserver.New(sipserver.Options{
 			Listen:  []sipserver.Socket{{Addr: p.at(s.Me().SIPAddress), Transport: string(s.SIPServer.Transport)}},
-			Process: s.SIPServer.Process, Report: p.server, Logger: log,
+			Process: s.SIPServer.Process, HangAfter: time.Duration(s.SIPServer.HangAfter), Report: p.server, Logger: log,
 		})
 		if err != nil {
 			return nil, err
@@ -104,10 +111,36 @@ func (p *probes) seen(name string, v supervisor.View) {
 	}
 }
 
+// socket is where the own SIP server listens; nil before anything is known.
+func (p *probes) socket() *status.Socket {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.known {
+		return nil
+	}
+	st := p.last
+	s := &status.Socket{
+		ReceiveQueue: st.Queue.Unread, ReceiveBuffer: st.Queue.Buffer, Drops: st.Queue.Drops, Backlog: st.Queue.Backlog,
+		Listening: st.Outage.Missing == "",
+	}
+	if !s.Listening {
+		s.MissingMS = time.Since(st.Outage.Since).Milliseconds()
+	}
+	return s
+}
+
 // server is what is known of this member's own server. Where something is wrong, people read the evidence rather than the last answer.
 func (p *probes) server(st sipserver.Status) {
+	p.mu.Lock()
+	p.last, p.known = st, true
+	p.mu.Unlock()
+	p.alarms.is(st)
 	if st.Reason != "" && st.Text != "" {
 		st.View.Text = st.Text
 	}
-	p.senses.server(st.View, st.Reason)
+	var deaf time.Duration
+	if st.Reason == supervisor.ReasonListener {
+		deaf = clock().Mono - time.Since(st.Outage.Since)
+	}
+	p.senses.server(st.View, st.Reason, deaf)
 }

@@ -22,6 +22,7 @@ type senses struct {
 	now     supervisor.Sensed
 	reasons map[string]supervisor.Reason // by sensor
 	address *time.Timer
+	held    bool
 }
 
 func newSenses(witness bool, tell func(supervisor.Event)) *senses {
@@ -53,10 +54,10 @@ func (s *senses) reason(sensor string, r supervisor.Reason) {
 	s.reasons[sensor] = r
 }
 
-// server is this member's own SIP server.
-func (s *senses) server(v supervisor.View, r supervisor.Reason) {
+// server is this member's own SIP server. deaf is since when nothing listens, by the raw monotonic clock, if that is the reason.
+func (s *senses) server(v supervisor.View, r supervisor.Reason, deaf time.Duration) {
 	s.change(func() {
-		s.now.Server = v
+		s.now.Server, s.now.Deaf = v, deaf
 		s.reason("server", r)
 	})
 }
@@ -67,11 +68,22 @@ func (s *senses) member(id supervisor.NodeID, v supervisor.View) {
 	s.change(func() { s.now.Members[id] = v })
 }
 
-func (s *senses) link(up bool) {
+// traffic is what was seen of the SIP traffic. The core is told only what it may act upon: silence, and its end.
+func (s *senses) traffic(t supervisor.Traffic) {
+	s.mu.Lock()
+	last := s.now.Traffic
+	s.mu.Unlock()
+	if t.AllOut || last.AllOut || t.Watched != last.Watched || t.At-last.At > 5*time.Second {
+		s.change(func() { s.now.Traffic = t })
+	}
+}
+
+// nic is one of the interfaces that this member needs.
+func (s *senses) nic(name string, r supervisor.Reason, up bool) {
 	s.change(func() {
-		s.reason("link", "")
+		s.reason(name, "")
 		if !up {
-			s.reason("link", supervisor.ReasonSIPNIC)
+			s.reason(name, r)
 		}
 	})
 }
@@ -90,6 +102,7 @@ func (s *senses) addressIs(r supervisor.AddressReport) {
 	s.tell(supervisor.AddressIs{AddressReport: r})
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.held = r.Held && r.Err == nil
 	switch {
 	case r.Err == nil:
 		if s.address != nil {
@@ -108,4 +121,11 @@ func (s *senses) addressIs(r supervisor.AddressReport) {
 		})
 		s.address = t
 	}
+}
+
+// holds reports whether the service address is up here, by the effector's word.
+func (s *senses) holds() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.held
 }

@@ -81,6 +81,19 @@ func noArgs(flag string) cobra.PositionalArgs {
 	}
 }
 
+// oneArg wants exactly one argument, which what names.
+func oneArg(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) == 0:
+			return usageError(helpHint(cmd), "%s needs %s", cmd.CommandPath(), what)
+		case len(args) > 1:
+			return usageError(helpHint(cmd), "%s takes one %s; %q is too much", cmd.CommandPath(), what, args[1])
+		}
+		return nil
+	}
+}
+
 // flagError names the flag that somebody may have meant.
 func flagError(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError

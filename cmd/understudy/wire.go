@@ -7,8 +7,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/understudy-sip/understudy/nic"
 	"github.com/understudy-sip/understudy/supervisor"
+	"github.com/understudy-sip/understudy/supervisor/alarm"
 	"github.com/understudy-sip/understudy/supervisor/hook"
 	"github.com/understudy-sip/understudy/supervisor/raw"
 	"github.com/understudy-sip/understudy/supervisor/status"
@@ -19,6 +19,7 @@ import (
 func (n *node) run(orderly, now context.Context) error {
 	parts := newStages()
 	parts.start("hooks", n.hooks.Run)
+	parts.start("alarms", n.alarms.Run)
 	parts.start("store", n.store.Run)
 	if n.address != nil {
 		parts.start("service address", n.address.Run)
@@ -32,8 +33,16 @@ func (n *node) run(orderly, now context.Context) error {
 	if err != nil {
 		return errors.Join(err, parts.stop())
 	}
+	api.Alarms = &alarmDesk{engine: n.alarms}
 	parts.start("local API", func(ctx context.Context) error { return api.Run(ctx, n.api) })
+	if err := n.serveMonitoring(parts); err != nil {
+		return errors.Join(err, parts.stop())
+	}
 	parts.start("service manager", n.watch)
+	watch := &conditions{setup: n.setup, edges: n.edges, look: (&daemon{n: n}).look, tell: func(r supervisor.Record, role alarm.Role) {
+		n.alarms.Applied(r.Alarms, role)
+	}}
+	parts.start("conditions", watch.Run)
 
 	select {
 	case err = <-parts.failed:
@@ -52,6 +61,7 @@ func (n *node) run(orderly, now context.Context) error {
 	}
 	err = errors.Join(err, parts.stop())
 	n.raft.tasks.Wait()
+	n.commits.tasks.Wait()
 	return err
 }
 
@@ -75,18 +85,22 @@ func (n *node) startSensors(parts *stages) error {
 	if n.probes.prober != nil {
 		parts.start("probes", n.probes.prober.Run)
 	}
+	if n.owner.neighbours != nil {
+		parts.start("neighbours", n.owner.neighbours.Run)
+	}
 	if s.Me().Witness {
 		return nil
 	}
-	parts.start("SIP server", n.probes.own.Run)
-	links, err := nic.New(nic.Options{Links: []string{s.Me().Interface}, Logger: n.log, Report: func(l nic.State) {
-		n.log.Info("interface", zap.String("link", l.Link), zap.String("why", l.Text))
-		n.senses.link(l.Up)
-	}})
-	if err != nil {
-		return err
+	if n.owner.monitor != nil {
+		parts.start("address monitor", n.owner.monitor.Run)
 	}
-	parts.start("interfaces", links.Run)
+	parts.start("SIP server", n.probes.own.Run)
+	parts.start("interfaces", n.nics.watcher.Run)
+	parts.start("SIP traffic", n.traffic.monitor.Run)
+	parts.start("what the traffic says", n.traffic.Run)
+	if n.devices.checker != nil {
+		parts.start("devices", n.devices.checker.Run)
+	}
 	return nil
 }
 

@@ -18,6 +18,7 @@ type Event struct {
 	Epoch   supervisor.Epoch  `json:"epoch"`
 	Primary supervisor.NodeID `json:"primary"` // empty if there is none
 	Why     string            `json:"why"`     // a sentence for people
+	Object  string            `json:"object"`  // what it is about, if not this node: the name of a device
 	At      time.Time         `json:"at"`
 }
 
@@ -40,5 +41,6 @@ func (e Event) environ() []string {
 		"UNDERSTUDY_EPOCH=" + strconv.FormatUint(uint64(e.Epoch), 10),
 		"UNDERSTUDY_PRIMARY=" + string(e.Primary),
 		"UNDERSTUDY_WHY=" + e.Why,
+		"UNDERSTUDY_OBJECT=" + e.Object,
 	}
 }

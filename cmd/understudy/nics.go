@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/understudy-sip/understudy/nic"
+	"github.com/understudy-sip/understudy/supervisor"
+)
+
+// Names of the monitored interfaces.
+const (
+	nicTLib    = "tlib-nic"    // that of the node's own address
+	nicSIP     = "sip-nic"     // that of sip-nic-address
+	nicService = "service-nic" // where the service address is put up
+)
+
+// nics are the interfaces that a member needs, each with the reason that it is when it fails.
+type nics struct {
+	watcher *nic.Watcher
+	log     *zap.Logger
+	senses  *senses
+	edges   *edges
+	node    supervisor.NodeID
+
+	mu    sync.Mutex
+	state map[string]nic.State
+	gone  map[string]nic.Gateway
+}
+
+func newNICs(s *Setup, senses *senses, e *edges, log *zap.Logger) (*nics, error) {
+	n := &nics{log: log, senses: senses, edges: e, node: s.Self, state: map[string]nic.State{}, gone: map[string]nic.Gateway{}}
+	me := s.Me()
+	service := nic.DefaultMonitor()
+	service.Name, service.Link, service.DebounceUp = nicService, me.Interface, time.Duration(s.NIC.Settle)
+	monitors := []nic.Monitor{service}
+	add := func(name string, address netip.Addr) {
+		m := nic.DefaultMonitor()
+		m.Name, m.Address, m.DebounceUp = name, address, time.Duration(s.NIC.Settle)
+		monitors = append(monitors, m)
+	}
+	if s.SIPNIC {
+		address := me.SIPNIC
+		if !address.IsValid() {
+			address = me.SIPAddress
+		}
+		add(nicSIP, address)
+		last := &monitors[len(monitors)-1]
+		if g := s.NIC.Gateway; g.IsValid() {
+			last.Gateway, last.GatewayPeriod, last.GatewayFall = g, time.Duration(s.NIC.GatewayEvery), s.NIC.GatewayFall
+		}
+	}
+	if s.TLibNIC {
+		add(nicTLib, me.Address.Addr())
+	}
+	var err error
+	n.watcher, err = nic.New(nic.Options{Monitors: monitors, Report: n.is, ReportGateway: n.gateway, Logger: log})
+	if err != nil {
+		return nil, fmt.Errorf("watch the interfaces: %w", err)
+	}
+	return n, nil
+}
+
+func (n *nics) is(s nic.State) {
+	n.log.Info("interface", zap.String("target", s.Name), zap.String("link", s.Link), zap.String("why", s.Text))
+	n.mu.Lock()
+	n.state[s.Name] = s
+	n.mu.Unlock()
+	reason := supervisor.ReasonSIPNIC
+	if s.Name == nicTLib {
+		reason = supervisor.ReasonNIC
+	}
+	n.senses.nic(s.Name, reason, s.Up)
+	n.edges.level(!s.Up, "nic-down", "nic-up", string(n.node)+" "+s.Name, s.Text, "")
+}
+
+func (n *nics) gateway(g nic.Gateway) {
+	n.log.Info("gateway", zap.String("target", g.Name), zap.String("link", g.Link), zap.String("why", g.Text))
+	n.mu.Lock()
+	n.gone[g.Name] = g
+	n.mu.Unlock()
+	if g.Reach != nic.ReachUnknown {
+		n.edges.level(g.Reach == nic.ReachSilent, "gateway-silent", "gateway-answers", string(n.node)+" "+g.Address.String(), g.Text, "")
+	}
+}
+
+// states are the interfaces by name.
+func (n *nics) states() []nic.State {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.SortedFunc(maps.Values(n.state), func(a, b nic.State) int { return slices.Compare([]byte(a.Name), []byte(b.Name)) })
+}

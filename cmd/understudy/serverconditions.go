@@ -1,0 +1,36 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/understudy-sip/understudy/supervisor"
+	"github.com/understudy-sip/understudy/supervisor/sipserver"
+)
+
+// serverConditions turns what is known of a member's own SIP server into alarms. Each is about the node.
+type serverConditions struct {
+	edges *edges
+	node  supervisor.NodeID
+	cause sipserver.Cause
+}
+
+func (c *serverConditions) is(st sipserver.Status) {
+	me := string(c.node)
+	queue := fmt.Sprintf("receive queue %d of %d octets, %d drops", st.Queue.Unread, st.Queue.Buffer, st.Queue.Drops)
+	level := func(holds bool, begins, ends string) { c.edges.level(holds, begins, ends, me, me+": "+st.Text, queue) }
+	r := st.Reason
+	if r == supervisor.ReasonServerStart {
+		return // nothing is known yet
+	}
+	level(r == supervisor.ReasonServerDead, "sip-server-down", "sip-server-serving")
+	level(r == supervisor.ReasonServerHung, "sip-server-stuck", "sip-server-serving")
+	level(r == supervisor.ReasonServerDrain, "sip-server-draining", "sip-server-serving")
+	level(r == supervisor.ReasonListener || st.Outage.Missing != "", "sip-listener-missing", "sip-listener-bound")
+	level(st.OptionsDead, "sip-options-unanswered", "sip-options-answered")
+	level(st.Overloaded, "sip-overload", "sip-load-normal")
+	cause := st.Outage.Cause
+	if cause != c.cause && (cause == sipserver.CauseUnexpected || cause == sipserver.CauseUnauthorized) {
+		c.edges.event("sip-server-terminated", me, fmt.Sprintf("%s: %s", me, cause))
+	}
+	c.cause = cause
+}
