@@ -76,6 +76,26 @@ func TestEngine_cancelTimeout(t *testing.T) {
 	})
 }
 
+// Detections that are counted meanwhile do not start the timer again.
+func TestEngine_cancelTimerRunsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, nil)
+		p.engines["edge-b"].Post(Event{Name: "loop-late"})
+		for range 9 {
+			time.Sleep(time.Minute)
+			p.engines["edge-b"].Post(Event{Name: "loop-late"})
+		}
+		time.Sleep(time.Minute - 100*time.Millisecond)
+		if a, ok := p.now().Find("loop-late", "edge-b"); !ok || a.Count != 10 {
+			t.Errorf("%+v", a)
+		}
+		time.Sleep(200 * time.Millisecond)
+		if a, ok := p.now().Find("loop-late", "edge-b"); ok {
+			t.Errorf("not ended: %+v", a)
+		}
+	})
+}
+
 // A timer ends its alarm also when the node whose turn it is does not live.
 func TestEngine_cancelTimeoutByOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -173,6 +193,35 @@ func TestEngine_unknownOutcome(t *testing.T) {
 			if a.Count != 1 {
 				t.Errorf("%+v", a)
 			}
+		}
+	})
+}
+
+// The same where the committed table comes late: then only the number tells that it was committed.
+func TestEngine_unknownOutcomeAndLateTable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, nil)
+		first := true
+		p.mu.Lock()
+		p.blind = map[supervisor.NodeID]bool{"edge-b": true}
+		p.lie = func(e supervisor.AlarmEntry) error {
+			if e.Node == "edge-b" && first {
+				first = false
+				return errUnknown
+			}
+			return nil
+		}
+		p.mu.Unlock()
+		p.engines["edge-b"].Post(Event{Name: "nic-down"})
+		time.Sleep(time.Minute)
+		p.mu.Lock()
+		p.blind = nil
+		p.tellAll()
+		p.mu.Unlock()
+		p.engines["edge-b"].Post(Event{Name: "vip-missing"})
+		settle()
+		if a, _ := p.now().Find("nic-down", "edge-b"); a.Count != 1 || len(p.now().Active) != 2 {
+			t.Errorf("%+v\nlog: %s", a, p.ops())
 		}
 	})
 }

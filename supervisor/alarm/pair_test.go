@@ -31,6 +31,7 @@ type pair struct {
 	asked   int                     // proposals
 	primary supervisor.NodeID
 	cut     map[supervisor.NodeID]bool                      // it reaches no majority
+	blind   map[supervisor.NodeID]bool                      // the table does not reach it
 	lie     func(e supervisor.AlarmEntry) error             // what the proposer hears of what was committed
 	ran     []string                                        // "edge-a raised nic-down edge-a"
 	exec    func(node supervisor.NodeID, arg string) Result // how programs end
@@ -110,7 +111,7 @@ func (p *pair) program(id supervisor.NodeID, c Command) Result {
 // tellAll tells every node that is not cut off what holds now. p.mu is held.
 func (p *pair) tellAll() {
 	for id, e := range p.engines {
-		if !p.cut[id] {
+		if !p.cut[id] && !p.blind[id] {
 			e.Applied(p.table, Role{Primary: p.primary, Synced: true})
 		}
 	}
