@@ -3,7 +3,9 @@
 set -eu
 
 # program:package
-needed="kamailio:kamailio sipp:sip-tester sipsak:sipsak keepalived:keepalived nft:nftables ip:iproute2 gcc:gcc"
+needed="kamailio:kamailio sipp:sip-tester sipsak:sipsak keepalived:keepalived nft:nftables ip:iproute2 gcc:gcc
+	baresip:baresip-core snmptrapd:snmptrapd snmptranslate:snmp smilint:smitools prometheus-alertmanager:prometheus-alertmanager
+	promtool:prometheus"
 
 PATH=$PATH:/usr/sbin:/sbin
 missing=
@@ -33,7 +35,7 @@ echo "setup.sh: installing$missing"
 }
 
 # The lab runs its own. A service that was here before is none of our business.
-for service in kamailio keepalived; do
+for service in kamailio keepalived snmptrapd prometheus prometheus-alertmanager; do
 	case " $missing " in
 	*" $service "*)
 		if [ -d /run/systemd/system ]; then
