@@ -581,7 +581,7 @@ func harmless(s string) int {
 		}
 		return n
 	}
-	if strings.Count(word, ".") == 1 && n == len(word) && n < len(s) && run(0) <= 6 {
+	if strings.Count(word, ".") == 1 && n == len(word) && n < len(s) && run(0) <= 6 && n-run(0) <= 10 { // Go's durations have nine digits after the point
 		for _, unit := range [...]string{"s", "ms", "us", "µs", "ns", "%"} {
 			if strings.HasPrefix(s[n:], unit) && (n+len(unit) == len(s) || strings.IndexByte(" ,;)]~", s[n+len(unit)]) >= 0) {
 				return n
