@@ -3,6 +3,7 @@ package traffic
 import (
 	"errors"
 	"hash/maphash"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ type observer struct {
 	report    func(Event)
 	onMessage func(*sip.Message, Meta)
 	seed      maphash.Seed
+	pair      map[netip.Addr]bool
 	msg       sip.Message // the one under way
 
 	mu      sync.Mutex
@@ -23,8 +25,12 @@ type observer struct {
 }
 
 func newObserver(o Options) *observer {
+	pair := map[netip.Addr]bool{}
+	for _, a := range o.Pair {
+		pair[a.Unmap()] = true
+	}
 	return &observer{
-		silence: o.Silence, report: o.Report, onMessage: o.OnMessage, seed: maphash.MakeSeed(), answers: newAnswers(o.Patience),
+		pair: pair, silence: o.Silence, report: o.Report, onMessage: o.OnMessage, seed: maphash.MakeSeed(), answers: newAnswers(o.Patience),
 	}
 }
 
@@ -64,6 +70,8 @@ func (o *observer) count(m *sip.Message, meta Meta) {
 	switch {
 	case meta.Local:
 		o.stats.Local++
+	case o.amongUs(m, meta):
+		o.stats.Pair++
 	case meta.In:
 		o.heard(meta.At)
 		o.stats.In.add(m)
@@ -77,6 +85,19 @@ func (o *observer) count(m *sip.Message, meta Meta) {
 			o.answered(m, meta.At)
 		}
 	}
+}
+
+// amongUs reports whether it is one of the probes of the pair's nodes, or the answer to one.
+func (o *observer) amongUs(m *sip.Message, meta Meta) bool {
+	other := meta.To
+	if meta.In {
+		other = meta.From
+	}
+	if len(o.pair) == 0 || !o.pair[other.Addr().Unmap()] {
+		return false
+	}
+	_, method, ok := m.CSeq()
+	return ok && string(method) == "OPTIONS"
 }
 
 // records takes TLS records.

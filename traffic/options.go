@@ -19,6 +19,9 @@ type Options struct {
 	Interfaces []string
 	// Addresses are the member's SIP address and the service addresses. What neither comes from one nor goes to one is not looked at.
 	Addresses []netip.Addr
+	// Pair are the addresses of the pair's other nodes. Their OPTIONS and their servers' answers to ours prove nothing about the network
+	// that phones and trunks are on: they are counted apart.
+	Pair []netip.Addr
 	// Ports are those of SIP over UDP and TCP, of the server and of what it connects to. TLS and WebSocket are recognised there, too.
 	Ports    []uint16
 	TLSPorts []uint16 // SIP over TLS, and WebSocket over TLS: only records are seen

@@ -33,6 +33,7 @@ type Stats struct {
 	Capturing bool   // all sources are open
 	In, Out   Counts // from the network to this host, and from it to the network
 	Local     uint64 // messages from this host to itself
+	Pair      uint64 // OPTIONS between the pair's nodes, and the answers
 
 	ParseErrors uint64 // what came from the network to a SIP port and was no message, or lacks headers that every message has
 	KeepAlives  uint64 // from the network: empty lines, NULs, STUN

@@ -47,6 +47,11 @@ func newObserved(s *Setup, d *devices, senses *senses, own *sipserver.Server, lo
 	for _, p := range s.ServiceAddress.Addresses {
 		o.Addresses = append(o.Addresses, p.Addr())
 	}
+	for _, v := range s.Voters() {
+		if a := s.Nodes[v.ID].SIPAddress; v.ID != s.Self && a.IsValid() {
+			o.Pair = append(o.Pair, a)
+		}
+	}
 	o.Ports, o.TLSPorts, o.WSPorts = ports(s.Traffic.Ports), ports(s.Traffic.TLSPorts), ports(s.Traffic.WSPorts)
 	port := uint16(s.SIPServer.Port) //nolint:gosec // checked
 	switch {
