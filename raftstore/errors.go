@@ -24,6 +24,11 @@ var codes = map[string]error{
 	"no-change":   supervisor.ErrNoChange,
 	"no-leader":   ErrNoLeader,
 	"unknown":     ErrUnknownOutcome,
+
+	"no-alarm":       supervisor.ErrNoAlarm,
+	"alarms-full":    supervisor.ErrAlarmsFull,
+	"alarm-repeated": supervisor.ErrAlarmRepeated,
+	"alarm-entry":    supervisor.ErrAlarmEntry,
 }
 
 const codeOther = "other"

@@ -39,6 +39,7 @@ var builtin = [...]Condition{
 	{Name: "sip-traffic-silent", Severity: major, Detect: "sip-traffic-silent", Cancel: "sip-traffic-seen", Text: "no SIP message came or went"},
 	{Name: "sip-listener-missing", Severity: major, Detect: "sip-listener-missing", Cancel: "sip-listener-bound", Text: "nothing listens where the SIP server should"},
 	{Name: "nic-down", Severity: major, Detect: "nic-down", Cancel: "nic-up", Text: "the interface for SIP failed"},
+	{Name: "gateway-silent", Severity: minor, Detect: "gateway-silent", Cancel: "gateway-answers", Text: "the gateway of the SIP network does not answer"},
 	{Name: "vip-missing", Severity: major, Detect: "vip-missing", Cancel: "vip-present", Text: "the primary lacks the service address"},
 	{Name: "vip-unexpected", Severity: major, Detect: "vip-unexpected", Cancel: "vip-absent", Text: "the service address is on a node that is not primary"},
 	{Name: "vip-not-propagated", Severity: major, Detect: "vip-not-propagated", Cancel: "vip-propagated", Text: "neighbours still send the service address's packets elsewhere"},
