@@ -281,6 +281,16 @@ func (p *rig) until(what string, ok func() bool) {
 	}
 }
 
+// within waits for what takes long, looking five times a second.
+func (p *rig) within(limit time.Duration, what string, ok func() bool) {
+	p.t.Helper()
+	for deadline := time.Now().Add(limit); !ok(); time.Sleep(200 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			p.t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
 // untilStatus waits until a node's status says something.
 func (p *rig) untilStatus(node, what string) {
 	p.t.Helper()
