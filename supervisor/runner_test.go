@@ -111,6 +111,9 @@ func (p *pair) holders() []NodeID {
 	return ids
 }
 
+// bindWait is the pair's Options.BindWait.
+const bindWait = 2 * time.Second
+
 func newPair(t *testing.T) *pair {
 	p := &pair{t: t, start: time.Now(), seats: map[NodeID]*seat{}}
 	timing, err := PresetDefault.Timing()
@@ -121,7 +124,7 @@ func newPair(t *testing.T) *pair {
 	for _, n := range nodes {
 		s := &seat{p: p, id: n.ID}
 		s.options = Options{
-			Self: n.ID, Nodes: nodes, Timing: timing, Budget: Budget{3, time.Hour}, Fence: FenceNftables, BindWait: 10 * time.Second,
+			Self: n.ID, Nodes: nodes, Timing: timing, Budget: Budget{3, time.Hour}, Fence: FenceNftables, BindWait: bindWait,
 		}
 		p.seats[n.ID] = s
 		s.sit()

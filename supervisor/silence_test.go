@@ -30,7 +30,7 @@ func (s *seat) watch(period time.Duration, heard func() time.Duration) (stop fun
 // The role moves at P, 2P, 4P, 6P, 10P, 14P, 18P while no SIP message reaches either member, and stays from the first one on: S4-08 to
 // S4-26. A witness that restarts in between makes no difference.
 func TestSilence_timeline(t *testing.T) {
-	const period = 18 * time.Second
+	const period = 3 * time.Second
 	synctest.Test(t, func(t *testing.T) {
 		p := newPair(t)
 		time.Sleep(5 * time.Second)
@@ -51,31 +51,31 @@ func TestSilence_timeline(t *testing.T) {
 					p.restart("w")
 				}
 			}
-			if p.now().Mono-start > 400*time.Second {
+			if p.now().Mono-start > 22*period {
 				break
 			}
 		}
-		want := []time.Duration{18, 36, 72, 108, 180, 252, 324}
+		want := []time.Duration{1, 2, 4, 6, 10, 14, 18}
 		if len(moves) != len(want) {
 			t.Fatalf("the role moved %d times, want %d: %v", len(moves), len(want), moves)
 		}
 		for i, m := range moves {
-			if late := m - want[i]*time.Second; late < 0 || late > time.Duration(i+1)*300*time.Millisecond {
-				t.Errorf("move %d at %v, want %v", i+1, m, want[i]*time.Second)
+			if late := m - want[i]*period; late < 0 || late > time.Duration(i+1)*200*time.Millisecond {
+				t.Errorf("move %d at %v, want %v", i+1, m, want[i]*period)
 			}
 		}
 		p.wantHolder("b")
 
-		time.Sleep(60 * time.Second)
+		time.Sleep(3 * period)
 		heard.Store(int64(p.now().Mono))
-		time.Sleep(2 * time.Second)
+		time.Sleep(time.Second)
 		p.mu.Lock()
 		left := len(p.record.Doubling)
 		p.mu.Unlock()
 		if left != 0 {
 			t.Error("a message came and the earlier switchovers are still counted")
 		}
-		time.Sleep(10 * time.Second)
+		time.Sleep(period / 2)
 		p.wantHolder("b")
 	})
 }
@@ -87,15 +87,15 @@ func TestSilence_alone(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		p.seats["b"].runner.Post(Sensed{Server: View{Class: ClassDead}, Reasons: []Reason{ReasonServerDead}})
 		heard := p.now().Mono
-		stop := p.seats["a"].watch(10*time.Second, func() time.Duration { return heard })
+		stop := p.seats["a"].watch(4*time.Second, func() time.Duration { return heard })
 		defer func() { stop() }()
-		time.Sleep(30 * time.Second)
+		time.Sleep(10 * time.Second)
 		p.wantHolder("a")
 		if got := p.reasons("a"); !slices.Contains(got, ReasonSilence) {
 			t.Errorf("reasons: got %v, want %s", got, ReasonSilence)
 		}
 		stop()
-		stop = p.seats["a"].watch(10*time.Second, func() time.Duration { return p.now().Mono })
+		stop = p.seats["a"].watch(4*time.Second, func() time.Duration { return p.now().Mono })
 		time.Sleep(time.Second)
 		if got := p.reasons("a"); len(got) != 0 {
 			t.Errorf("reasons: got %v, want none", got)
@@ -123,6 +123,7 @@ func TestSilence_needsBoth(t *testing.T) {
 
 // Where nothing listens on either member the role goes to and fro, ever more slowly, until one of them can: S4-36 to S4-38.
 func TestListener_turns(t *testing.T) {
+	const wait = bindWait
 	synctest.Test(t, func(t *testing.T) {
 		p := newPair(t)
 		time.Sleep(5 * time.Second)
@@ -137,7 +138,7 @@ func TestListener_turns(t *testing.T) {
 		start := p.now().Mono
 		var moves []time.Duration
 		last := NodeID("a")
-		for p.now().Mono-start < 130*time.Second {
+		for p.now().Mono-start < 13*wait {
 			time.Sleep(50 * time.Millisecond)
 			p.mu.Lock()
 			now := p.record.Primary
@@ -147,13 +148,13 @@ func TestListener_turns(t *testing.T) {
 				moves = append(moves, p.now().Mono-start)
 			}
 		}
-		want := []time.Duration{10, 20, 40, 60, 100} // W, then the rule of the double switchover
+		want := []time.Duration{1, 2, 4, 6, 10} // times W, then the rule of the double switchover
 		if len(moves) != len(want) {
 			t.Fatalf("the role moved at %v, want about %v s", moves, want)
 		}
 		for i, m := range moves {
-			if late := m - want[i]*time.Second; late < 0 || late > time.Duration(i+1)*300*time.Millisecond {
-				t.Errorf("move %d at %v, want %v", i+1, m, want[i]*time.Second)
+			if late := m - want[i]*wait; late < 0 || late > time.Duration(i+1)*200*time.Millisecond {
+				t.Errorf("move %d at %v, want %v", i+1, m, want[i]*wait)
 			}
 		}
 		p.seats["a"].runner.Post(Sensed{Server: View{Class: ClassServing}})

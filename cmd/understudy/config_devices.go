@@ -89,7 +89,7 @@ func (u *SIPURI) parse(text string) error {
 }
 
 func (u *SIPURI) setHost(text string) error {
-	if a, err := netip.ParseAddrPort(text); err == nil {
+	if a, err := netip.ParseAddrPort(text); err == nil && a.Port() != 0 {
 		u.Host, u.Port = a.Addr().String(), a.Port()
 		return usable(a.Addr())
 	}

@@ -96,7 +96,7 @@ func (p *Process) PIDs() []int {
 	all := readProcesses()
 	var found []int
 	for pid, st := range all {
-		if st.state != "Z" && (st.session == p.cmd.Process.Pid || descends(all, pid, p.cmd.Process.Pid)) {
+		if st.lives() && (st.session == p.cmd.Process.Pid || descends(all, pid, p.cmd.Process.Pid)) {
 			found = append(found, pid)
 		}
 	}
@@ -146,8 +146,13 @@ func (p *Process) stop(s syscall.Signal) error {
 type procStat struct {
 	state           string
 	parent, session int
+	threads         int
 	ticks           int // user and system time, of itself and of its children that were waited for
 }
+
+// lives reports whether it still holds anything. The first thread of a process that ends may be a zombie while others still close sockets
+// and files.
+func (s procStat) lives() bool { return s.state != "Z" || s.threads > 1 }
 
 // readProcesses reads every process of the lab. Those that end meanwhile are left out.
 func readProcesses() map[int]procStat {
@@ -176,7 +181,7 @@ func parseStat(line string) procStat {
 		return procStat{}
 	}
 	return procStat{
-		state: f[0], parent: number(4), session: number(6),
+		state: f[0], parent: number(4), session: number(6), threads: number(20),
 		ticks: number(14) + number(15) + number(16) + number(17),
 	}
 }

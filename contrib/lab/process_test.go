@@ -10,7 +10,7 @@ import (
 // A process may call itself anything, parentheses and spaces included (proc(5)).
 func TestParseStat(t *testing.T) {
 	line := "77 (x) S (y) R 5 6 70 0 -1 0 0 0 0 0 11 12 13 14 20 0 1 0 0"
-	if got, want := parseStat(line), (procStat{state: "R", parent: 5, session: 70, ticks: 50}); got != want {
+	if got, want := parseStat(line), (procStat{state: "R", parent: 5, session: 70, threads: 1, ticks: 50}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	for _, broken := range []string{"", "77 (x)", "77 (x) S 1"} {
