@@ -64,9 +64,10 @@ func TestDisk_full(t *testing.T) {
 	out, err := p.cli(primary, "switchover", "--to", lab.Peer(primary))
 	t.Logf("switchover on full disks: %v\n%s", err, out)
 	p.must(err) // a store has taken its space in good time
-	primary = p.primary()
+	backup := primary
+	primary = lab.Peer(primary)
+	p.until(primary+" serves", func() bool { return p.lab.Primary() == primary })
 
-	backup := lab.Peer(primary)
 	at = lab.Now()
 	p.kill(backup)
 	p.restart(backup)

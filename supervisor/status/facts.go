@@ -102,7 +102,7 @@ type Alarm struct {
 	Pending   bool                `json:"pending"`  // only this node knows of it: no majority could be asked yet
 }
 
-// Grave reports whether an alarm makes the verdict degraded: critical and major ones do.
+// Grave reports whether an alarm is critical or major.
 func (a Alarm) Grave() bool { return a.Severity.Rank() >= supervisor.SeverityMajor.Rank() }
 
 // Millis is d in milliseconds with three decimals, as the document has it.

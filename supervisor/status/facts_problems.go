@@ -23,18 +23,18 @@ func factsProblems(s Snapshot) []string {
 	if up := s.AddressUp; up != nil && !*up && self.ServiceAddress && !tells(self, supervisor.ReasonAddress) {
 		out = append(out, fmt.Sprintf("%s is primary, but the service address is not on its interface.", s.Node))
 	}
-	if grave := s.alarms(true); len(grave) > 0 {
-		out = append(out, alarmsSentence(grave, "critical or major"))
-	}
 	return out
 }
 
-// factsNotes: what is worth knowing.
-func factsNotes(s Snapshot) []string {
-	if lesser := s.alarms(false); len(lesser) > 0 {
-		return []string{alarmsSentence(lesser, "lesser")}
+// factsNotes: what is worth knowing. Alarms change no verdict: some stay until somebody has seen them, long after the pair is well again.
+func factsNotes(s Snapshot) (out []string) {
+	if grave := s.alarms(true); len(grave) > 0 {
+		out = append(out, alarmsSentence(grave, "critical or major"))
 	}
-	return nil
+	if lesser := s.alarms(false); len(lesser) > 0 {
+		out = append(out, alarmsSentence(lesser, "lesser"))
+	}
+	return out
 }
 
 func (s Snapshot) alarms(grave bool) []Alarm {
