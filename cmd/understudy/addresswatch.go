@@ -57,8 +57,24 @@ func newAddressWatch(s *Setup, effector address, senses *senses, e *edges, log *
 			o.Peers = append(o.Peers, a)
 		}
 	}
-	w.monitor, err = vip.NewMonitor(o)
-	return w, err
+	if w.monitor, err = vip.NewMonitor(o); err != nil {
+		return nil, err
+	}
+	w.begin()
+	return w, nil
+}
+
+// begin ends what an earlier run of this node may have raised: the monitor tells of trouble only.
+func (w *addressWatch) begin() {
+	me := string(w.setup.Self)
+	w.edges.level(false, "vip-missing", "vip-present", me, "", "")
+	w.edges.level(false, "vip-unexpected", "vip-absent", me, "", "")
+	w.edges.level(false, "actuator-not-converged", "actuator-converged", me, "", "")
+	w.edges.level(false, "disk-slow", "disk-fine", me, "", "")
+	for _, p := range prefixes(w.setup) {
+		w.edges.level(false, "dual-owner", "sole-owner", p.Addr().String(), "", "")
+		w.edges.level(false, "vip-not-propagated", "vip-propagated", p.Addr().String(), "", "")
+	}
 }
 
 // linkOf is the interface that has an address now; empty if none has.
