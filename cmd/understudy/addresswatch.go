@@ -72,8 +72,8 @@ func (w *addressWatch) begin() {
 	w.edges.level(false, "actuator-not-converged", "actuator-converged", me, "", "")
 	w.edges.level(false, "disk-slow", "disk-fine", me, "", "")
 	for _, p := range prefixes(w.setup) {
-		w.edges.level(false, "dual-owner", "sole-owner", p.Addr().String(), "", "")
-		w.edges.level(false, "vip-not-propagated", "vip-propagated", p.Addr().String(), "", "")
+		w.edges.level(false, "dual-owner", "sole-owner", me+" "+p.Addr().String(), "", "")
+		w.edges.level(false, "vip-not-propagated", "vip-propagated", me+" "+p.Addr().String(), "", "")
 	}
 }
 
@@ -97,7 +97,8 @@ func linkOf(a netip.Addr) string {
 // found turns what the monitor finds into reasons and alarms.
 func (w *addressWatch) found(f vip.Finding) {
 	w.log.Info("service address", zap.String("code", string(f.Kind)), zap.String("why", f.Text))
-	me, at := string(w.setup.Self), f.Address.String()
+	me := string(w.setup.Self)
+	at := me + " " + f.Address.String()
 	switch f.Kind {
 	case vip.KindMissing, vip.KindUnexpected:
 		w.edges.level(f.Kind == vip.KindMissing, "vip-missing", "vip-present", me, f.Text, "")
