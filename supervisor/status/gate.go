@@ -36,8 +36,8 @@ func (g *gate) Accept() (net.Conn, error) {
 		if g.enter(addr) {
 			return &limitedConn{Conn: conn, free: sync.OnceFunc(func() { g.leave(addr) })}, nil
 		}
+		g.refused() // before the client can know
 		_ = conn.Close()
-		g.refused()
 		time.Sleep(refusalPause)
 	}
 }
