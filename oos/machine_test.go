@@ -41,7 +41,7 @@ func join(parts ...[]do) []do {
 	return all
 }
 
-// What a target is held for after what came back (SEMANTICS 2.A.3, with fast-fail).
+// What a target is held for after what came back, a refusal at once.
 func TestMachine(t *testing.T) {
 	judge := func(at time.Duration) []do { return []do{{at, "judge", 0}} }
 	tests := []struct {

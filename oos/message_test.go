@@ -35,7 +35,7 @@ func TestMessage_isWellFormed(t *testing.T) {
 	}
 }
 
-// SEMANTICS: a wrong branch, Call-ID or CSeq is ignored.
+// A wrong branch, Call-ID or CSeq is ignored.
 func TestMessage_identify(t *testing.T) {
 	m := newMessage(UDP, testLocal, testRemote)
 	good := string(replyTo(m.next(0), 200))

@@ -30,7 +30,7 @@ func applyAlarms(t *testing.T, table Alarms, entries ...AlarmEntry) Alarms {
 	return table
 }
 
-// S4-31, S4-35, SEMANTICS 2.J: the whole machine, arrow by arrow.
+// S4-31, S4-35: the whole machine, arrow by arrow.
 func TestAlarms_machine(t *testing.T) {
 	raise := detect("nic-down", "edge-a", SeverityMajor, 0)
 	raise.ClearAfter, raise.EventID = time.Hour, "00-52027"

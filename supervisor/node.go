@@ -24,7 +24,7 @@ type Node struct {
 	Witness bool // votes and observes, can never be primary
 }
 
-// Reason names why a member can't serve (SEMANTICS "reasons": a status is UNAVAILABLE while any reason stands).
+// Reason names why a member can't serve: it is unavailable while any of them stands.
 type Reason string
 
 // The reasons that a member's sensors give.

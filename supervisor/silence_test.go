@@ -80,7 +80,7 @@ func TestSilence_timeline(t *testing.T) {
 	})
 }
 
-// A primary that hears nothing stays where nobody can take over, says so, and is well again with the first message (2.C.3 step 5).
+// A primary that hears nothing stays where nobody can take over, says so, and is well again with the first message.
 func TestSilence_alone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPair(t)
@@ -103,7 +103,7 @@ func TestSilence_alone(t *testing.T) {
 	})
 }
 
-// One device that answers, or one message, prevents the switchover (2.C.2).
+// One device that answers, or one message, prevents the switchover.
 func TestSilence_needsBoth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPair(t)

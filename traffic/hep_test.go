@@ -32,7 +32,7 @@ func hep3(proto uint8, src, dst string, payload string) []byte {
 	return b
 }
 
-// HEP shows what interfaces can't, and is not counted where they can (2.C.2).
+// HEP shows what interfaces can't, and is not counted where they can.
 func TestMonitor_HEP(t *testing.T) {
 	newFar(t)
 	for name, alone := range map[string]bool{"alone": true, "beside interfaces": false} {

@@ -27,7 +27,7 @@ func listenUDP(t testing.TB, addr string) *net.UDPConn {
 }
 
 // Every message from the network counts, whatever its source, requests and responses, IPv4, IPv6 and in fragments; keep-alives and
-// garbage don't (S4-08, S4-16, 2.C.2).
+// garbage don't (S4-08, S4-16).
 func TestMonitor_UDP(t *testing.T) {
 	h := newFar(t)
 	for _, a := range []string{here4 + ":5060", service + ":5060", "[" + here6 + "]:5060"} {
@@ -61,7 +61,7 @@ func TestMonitor_UDP(t *testing.T) {
 	}
 }
 
-// What the host sends to its own addresses is seen once, on lo, and is no sign of life of the network (2.C.2).
+// What the host sends to its own addresses is seen once, on lo, and is no sign of life of the network.
 func TestMonitor_local(t *testing.T) {
 	h := newFar(t)
 	listenUDP(t, here4+":5060")

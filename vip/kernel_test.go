@@ -43,7 +43,7 @@ func TestVIP_holdsAndDrops(t *testing.T) {
 	}
 }
 
-// The addresses have the flags and lifetimes that doc and FACTS of the kernel ask for.
+// The addresses have the flags and lifetimes that doc.go asks for.
 func TestVIP_addressFlags(t *testing.T) {
 	a, _ := pair(t)
 	v := launch(t, a)

@@ -25,7 +25,7 @@ func addressMessage(kind uint16, p netip.Prefix, link int, flags uint32) syscall
 	return syscall.NetlinkMessage{Header: syscall.NlMsghdr{Type: kind}, Data: b}
 }
 
-// Present means on the interface, absent means nowhere (SEMANTICS A-18); what is gone and back within one batch of events was gone.
+// Present means on the interface, absent means nowhere; what is gone and back within one batch of events was gone.
 func TestLedger(t *testing.T) {
 	other := netip.MustParsePrefix("10.77.0.1/24")
 	l := ledger{name: wire, group: group, index: 7, places: map[spot]bool{}}

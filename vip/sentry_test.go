@@ -74,7 +74,7 @@ func (g *guarded) expect(health Health, said ...string) {
 	g.said = nil
 }
 
-// Every row of the table of S4-41 to S4-46 (SEMANTICS 2.F.3), on both roles.
+// Every row of the table of S4-41 to S4-46, on both roles.
 func TestSentry_rows(t *testing.T) {
 	for _, primary := range []bool{true, false} {
 		for name, row := range map[string]func(*guarded){

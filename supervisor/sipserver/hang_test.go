@@ -137,7 +137,7 @@ func TestJudge_alarms(t *testing.T) {
 	}
 }
 
-// Which kind of event 00-04200 it is (S4-32, SEMANTICS 2.J).
+// Which kind of event 00-04200 it is (S4-32).
 func TestJudge_outage(t *testing.T) {
 	segv := step{at: 5 * second, exit: &exit{pid: 100, how: "signal 11", cause: CauseUnexpected}}
 	kill := step{at: 5 * second, exit: &exit{pid: 100, how: killed, cause: CauseUnauthorized}}

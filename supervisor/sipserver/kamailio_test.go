@@ -129,7 +129,7 @@ func serving(t *testing.T, hangAfter time.Duration) (*kamailio, *prober, <-chan 
 	return k, p, reports
 }
 
-// FACTS of Kamailio: its workers outlive a killed main process, keep the socket and answer on.
+// Kamailio: its workers outlive a killed main process, keep the socket and answer on.
 func TestKamailio_mainKilled(t *testing.T) {
 	k, p, reports := serving(t, 0)
 	if err := k.cmd.Process.Kill(); err != nil {

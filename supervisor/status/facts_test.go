@@ -101,7 +101,7 @@ func TestBuild_factsDocument(t *testing.T) {
 	}
 }
 
-// The time to the next trigger follows period and factor, and is -1 where the rule cannot fire (SEMANTICS 2.C: all devices out of
+// The time to the next trigger follows period and factor, and is -1 where the rule cannot fire (all devices have to be out of
 // service, and this node primary).
 func TestBuild_nextTrigger(t *testing.T) {
 	for name, c := range map[string]struct {
