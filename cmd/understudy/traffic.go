@@ -39,10 +39,7 @@ func newObserved(s *Setup, d *devices, senses *senses, own *sipserver.Server, lo
 		return w, nil
 	}
 	o := traffic.DefaultOptions()
-	o.Interfaces = []string{s.Me().Interface}
-	if o.Interfaces[0] != "lo" {
-		o.Interfaces = append(o.Interfaces, "lo")
-	}
+	o.Interfaces = []string{s.Me().Interface} // not lo: what this host says to itself, such as its own probes, proves nothing
 	o.Addresses = []netip.Addr{s.Me().SIPAddress}
 	for _, p := range s.ServiceAddress.Addresses {
 		o.Addresses = append(o.Addresses, p.Addr())
