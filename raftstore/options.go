@@ -42,7 +42,7 @@ type Options struct {
 	OnLeader  func(leader supervisor.NodeID)                     // every change, empty for none
 	OnReport  func(r supervisor.Report)                          // another node's report
 	OnPeer    func(node supervisor.NodeID, up bool)              // the control stream to a node has come up or ended
-	OnStall   func(since time.Duration)                          // a write to the state folder hangs, repeated every second; the process had better be restarted
+	OnStall   func(since time.Duration)                          // a write to the state folder hangs, repeated every second; the process had better be restarted. 0: it has returned
 	OnStore   func(err error)                                    // the state folder can't be used, nil when it can again
 }
 

@@ -33,5 +33,6 @@ func (e *engine) watch(w *watchdog) {
 		e.trans.muted.Store(false)
 		e.s.log.Warn("state folder answers again", zap.String("target", e.disk.path), zap.Duration("took", w.said))
 		w.said = 0
+		e.s.o.OnStall(0)
 	}
 }

@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 )
@@ -87,23 +86,14 @@ func (c *Core) factsAbout(m NodeID, now Now) []Fact {
 func (c *Core) seenOf(m NodeID) []Fact {
 	var fs []Fact
 	see := func(from NodeID, what string, v View, vote Vote) {
-		if v.Class != "" && v.Class != ClassUnknown {
-			fs = append(fs, Fact{About: m, From: from, What: what, Says: string(v.Class) + textOf(v), Vote: vote})
-		}
+		fs = append(fs, Fact{About: m, From: from, What: what, Says: string(v.Class) + textOf(v), Vote: vote})
 	}
-	look := func(from NodeID, members map[NodeID]View, service View) {
-		if from == m {
-			return
-		}
-		see(from, "probe of its own address", members[m], VoteNone)
-		if m == c.record.Primary {
-			see(from, "probe of the service address", service, voteOf(service.Class != ClassDead))
-		}
+	for from, v := range c.views(m, func(r *Report) View { return r.Members[m] }, c.sensed.Members[m]) {
+		see(from, "probe of its own address", v, VoteNone)
 	}
-	look(c.opt.Self, c.sensed.Members, c.sensed.Service)
-	for _, n := range c.others {
-		if p := c.peers[n.ID]; c.fresh(p) {
-			look(n.ID, p.report.Members, p.report.Service)
+	if m == c.record.Primary {
+		for from, v := range c.serviceViews() {
+			see(from, "probe of the service address", v, voteOf(!isDead(v)))
 		}
 	}
 	return fs
@@ -207,21 +197,4 @@ func textOf(v View) string {
 		return ""
 	}
 	return " (" + strings.TrimSpace(v.Text) + ")"
-}
-
-// Split tells who sees the primary's service address alive and who sees it dead, when they disagree.
-func (e Explanation) Split() (alive, dead []NodeID) {
-	for _, f := range e.Facts {
-		if f.About != e.Primary || f.What != "probe of the service address" {
-			continue
-		}
-		if f.Vote == VoteMove {
-			dead = append(dead, f.From)
-		} else {
-			alive = append(alive, f.From)
-		}
-	}
-	slices.Sort(alive)
-	slices.Sort(dead)
-	return alive, dead
 }

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -133,7 +134,7 @@ func (c *Core) fresh(p *peer) bool {
 func (c *Core) seenDead(id NodeID) bool {
 	dead := 0
 	for _, v := range c.views(id, func(r *Report) View { return r.Members[id] }, c.sensed.Members[id]) {
-		if v.Class != ClassDead {
+		if !isDead(v) {
 			return false
 		}
 		dead++
@@ -141,23 +142,27 @@ func (c *Core) seenDead(id NodeID) bool {
 	return dead >= 2
 }
 
-// views collects what the nodes other than id see, as far as they look: own is this node's own view.
-func (c *Core) views(id NodeID, of func(*Report) View, own View) []View {
-	var vs []View
-	if c.opt.Self != id && own.Class != "" && own.Class != ClassUnknown {
-		vs = append(vs, own)
-	}
-	for _, n := range c.others {
-		p := c.peers[n.ID]
-		if n.ID == id || !c.fresh(p) {
-			continue
+// views are what the nodes other than id see, as far as they look: own is this node's own view. It is asked for at every step, so it
+// makes no list.
+func (c *Core) views(id NodeID, of func(*Report) View, own View) iter.Seq2[NodeID, View] {
+	return func(yield func(NodeID, View) bool) {
+		if c.opt.Self != id && seen(own) && !yield(c.opt.Self, own) {
+			return
 		}
-		if v := of(&p.report); v.Class != "" && v.Class != ClassUnknown {
-			vs = append(vs, v)
+		for _, n := range c.others {
+			p := c.peers[n.ID]
+			if n.ID == id || !c.fresh(p) {
+				continue
+			}
+			if v := of(&p.report); seen(v) && !yield(n.ID, v) {
+				return
+			}
 		}
 	}
-	return vs
 }
+
+func seen(v View) bool   { return v.Class != "" && v.Class != ClassUnknown }
+func isDead(v View) bool { return v.Class == ClassDead }
 
 func reason(c *Core) string {
 	if n := len(c.record.History); n > 0 && c.newest <= c.record.Epoch {

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 )
@@ -12,7 +13,10 @@ const announceAgain = time.Second
 // reannounce: somebody gets no answer from the service address although this node serves. A neighbour may believe that the address is
 // where it was before, so all of them are told again before anybody judges.
 func (c *Core) reannounce() {
-	if c.state != Serving || c.now.Mono < c.nextAnnounce || !slices.ContainsFunc(c.serviceViews(), isDead) {
+	if c.state != Serving || c.now.Mono < c.nextAnnounce {
+		return
+	}
+	if dead, _ := c.doubts(); dead == 0 {
 		return
 	}
 	c.nextAnnounce = c.now.Mono + announceAgain
@@ -33,10 +37,10 @@ func (c *Core) judgePath() {
 	if now-c.pathLostAt < t.VantageEvery/2 || paused(c) || c.record.BudgetLeft(c.opt.Budget, c.now.Wall) == 0 {
 		return
 	}
-	views := c.serviceViews()
 	for _, n := range c.members() {
 		if n != p && c.candidate(n) {
-			c.propose(n, TriggerPath, fmt.Sprintf("%d nodes get no answer from the service address at %s: %s", len(views), p, views[0].Text))
+			dead, text := c.doubts()
+			c.propose(n, TriggerPath, fmt.Sprintf("%d nodes get no answer from the service address at %s: %s", dead, p, text))
 		}
 	}
 }
@@ -58,13 +62,43 @@ func (c *Core) pathLost() bool {
 	} else if c.vote.silent(now, t.Suspect) || c.vote.since == 0 || now-c.vote.since < settled {
 		return false
 	}
-	views := c.serviceViews()
-	return len(views) >= 2 && !slices.ContainsFunc(views, func(v View) bool { return !isDead(v) })
+	looking := 0
+	for _, v := range c.serviceViews() {
+		if !isDead(v) {
+			return false
+		}
+		looking++
+	}
+	return looking >= 2
+}
+
+// doubts is how many find the service address dead, and what the first of them says.
+func (c *Core) doubts() (dead int, text string) {
+	for _, v := range c.serviceViews() {
+		if isDead(v) {
+			if dead++; dead == 1 {
+				text = v.Text
+			}
+		}
+	}
+	return dead, text
+}
+
+// PathViews tells who gets answers from the service address and who does not, of those that look, each by name.
+func (c *Core) PathViews() (alive, dead []NodeID) {
+	for id, v := range c.serviceViews() {
+		if isDead(v) {
+			dead = append(dead, id)
+		} else {
+			alive = append(alive, id)
+		}
+	}
+	slices.Sort(alive)
+	slices.Sort(dead)
+	return alive, dead
 }
 
 // serviceViews are what all but the primary see of the service address.
-func (c *Core) serviceViews() []View {
+func (c *Core) serviceViews() iter.Seq2[NodeID, View] {
 	return c.views(c.record.Primary, func(r *Report) View { return r.Service }, c.sensed.Service)
 }
-
-func isDead(v View) bool { return v.Class == ClassDead }

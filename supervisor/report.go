@@ -41,7 +41,7 @@ type Report struct {
 
 // Neighbour is what a node's kernel believes about a service address: where it sends packets for it. Addresses are as text.
 type Neighbour struct {
-	MAC     string `json:"mac"`      // Ethernet address, empty without one
+	MAC     string `json:"mac"`      // Ethernet address, "none" without one
 	From    string `json:"from"`     // the node's own IP address on that network
 	FromMAC string `json:"from_mac"` // and its Ethernet address
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -67,13 +68,13 @@ func newAddressWatch(s *Setup, effector address, senses *senses, e *edges, log *
 // begin ends what an earlier run of this node may have raised: the monitor tells of trouble only.
 func (w *addressWatch) begin() {
 	me := string(w.setup.Self)
-	w.edges.level(false, "vip-missing", "vip-present", me, "", "")
-	w.edges.level(false, "vip-unexpected", "vip-absent", me, "", "")
-	w.edges.level(false, "actuator-not-converged", "actuator-converged", me, "", "")
-	w.edges.level(false, "disk-slow", "disk-fine", me, "", "")
+	w.edges.level(false, "vip-missing", me, "", "")
+	w.edges.level(false, "vip-unexpected", me, "", "")
+	w.edges.level(false, "actuator-not-converged", me, "", "")
+	w.edges.level(false, "disk-slow", me, "", "")
 	for _, p := range prefixes(w.setup) {
-		w.edges.level(false, "dual-owner", "sole-owner", me+" "+p.Addr().String(), "", "")
-		w.edges.level(false, "vip-not-propagated", "vip-propagated", me+" "+p.Addr().String(), "", "")
+		w.edges.level(false, "dual-owner", me+" "+p.Addr().String(), "", "")
+		w.edges.level(false, "vip-not-propagated", me+" "+p.Addr().String(), "", "")
 	}
 }
 
@@ -101,32 +102,29 @@ func (w *addressWatch) found(f vip.Finding) {
 	at := me + " " + f.Address.String()
 	switch f.Kind {
 	case vip.KindMissing, vip.KindUnexpected:
-		w.edges.level(f.Kind == vip.KindMissing, "vip-missing", "vip-present", me, f.Text, "")
-		w.edges.level(f.Kind == vip.KindUnexpected, "vip-unexpected", "vip-absent", me, f.Text, "")
+		w.edges.level(f.Kind == vip.KindMissing, "vip-missing", me, f.Text, "")
+		w.edges.level(f.Kind == vip.KindUnexpected, "vip-unexpected", me, f.Text, "")
 	case vip.KindPersistent:
 		w.senses.addressLost(true)
-		w.edges.level(true, "actuator-not-converged", "actuator-converged", me, f.Text, "")
+		w.edges.level(true, "actuator-not-converged", me, f.Text, "")
 	case vip.KindRepaired, vip.KindVoid:
 		w.senses.addressLost(false)
-		w.edges.level(false, "vip-missing", "vip-present", me, "", "")
-		w.edges.level(false, "vip-unexpected", "vip-absent", me, "", "")
-		w.edges.level(false, "actuator-not-converged", "actuator-converged", me, "", "")
+		w.edges.level(false, "vip-missing", me, "", "")
+		w.edges.level(false, "vip-unexpected", me, "", "")
+		w.edges.level(false, "actuator-not-converged", me, "", "")
 	case vip.KindConflict, vip.KindConflictOver:
-		w.edges.level(f.Kind == vip.KindConflict, "dual-owner", "sole-owner", at, f.Text, f.MAC.String())
+		w.edges.level(f.Kind == vip.KindConflict, "dual-owner", at, f.Text, f.MAC.String())
 	case vip.KindNotPropagated, vip.KindNeighbourFine:
-		w.edges.level(f.Kind == vip.KindNotPropagated, "vip-not-propagated", "vip-propagated", at, f.Text, f.MAC.String())
+		w.edges.level(f.Kind == vip.KindNotPropagated, "vip-not-propagated", at, f.Text, f.MAC.String())
 	case vip.KindStaleNeighbour: // healed, or else told as not propagated
 	}
 }
 
 // neighbour is what this node's kernel believes about a service address; the primary learns it by the report.
 func (w *addressWatch) neighbour(v vip.View) {
-	n := supervisor.Neighbour{FromMAC: v.FromMAC.String()}
+	n := supervisor.Neighbour{MAC: v.MAC.String(), FromMAC: v.FromMAC.String()}
 	if v.From.IsValid() {
 		n.From = v.From.String()
-	}
-	if !v.MAC.IsZero() {
-		n.MAC = v.MAC.String()
 	}
 	w.senses.neighbour(v.Address.String(), n)
 }
@@ -155,16 +153,8 @@ func viewOf(address string, n supervisor.Neighbour) (v vip.View, err error) {
 			return v, fmt.Errorf("its own address: %w", err)
 		}
 	}
-	for text, to := range map[string]*vip.MAC{n.MAC: &v.MAC, n.FromMAC: &v.FromMAC} {
-		if text == "" {
-			continue
-		}
-		if err = to.UnmarshalText([]byte(text)); err != nil {
-			return v, err
-		}
-	}
 	v.At = time.Now()
-	return v, nil
+	return v, errors.Join(v.MAC.UnmarshalText([]byte(n.MAC)), v.FromMAC.UnmarshalText([]byte(n.FromMAC)))
 }
 
 // neighbour keeps one entry of what the kernel believes.

@@ -48,28 +48,48 @@ func newAlarms(s *Setup, to alarm.Proposer, log *zap.Logger) (*alarm.Engine, err
 // so that the first word on a condition is always passed on: alarms of an earlier run end with it.
 type edges struct {
 	post func(alarm.Event)
+	ends map[string]string // the event that ends what an event begins, of the built-in conditions
 
 	mu   sync.Mutex
-	said map[string]bool
+	said map[edge]bool
 }
 
-func newEdges(post func(alarm.Event)) *edges { return &edges{post: post, said: map[string]bool{}} }
+// edge is a condition on an object, by the event that begins it.
+type edge struct{ begins, object string }
 
-// level says whether a condition holds for an object. begins and ends are the names of the events.
-func (e *edges) level(holds bool, begins, ends, object, text, evidence string) {
-	key := begins + "\x00" + object
+func newEdges(post func(alarm.Event)) *edges {
+	e := &edges{post: post, ends: map[string]string{}, said: map[edge]bool{}}
+	for _, c := range alarm.Builtin() {
+		e.ends[c.Detect] = c.Cancel
+	}
+	return e
+}
+
+// level says whether what an event begins holds for an object. Conditions that one event ends, end together: not before none of them
+// holds any more.
+func (e *edges) level(holds bool, begins, object, text, evidence string) {
 	e.mu.Lock()
-	was, known := e.said[key]
-	e.said[key] = holds
+	at := edge{begins, object}
+	was, known := e.said[at]
+	e.said[at] = holds
+	others := e.othersHold(at)
 	e.mu.Unlock()
-	if known && was == holds {
-		return
+	switch {
+	case known && was == holds:
+	case holds:
+		e.post(alarm.Event{Name: begins, Object: object, Text: text, Evidence: evidence})
+	case !others:
+		e.post(alarm.Event{Name: e.ends[begins], Object: object, Evidence: evidence})
 	}
-	ev := alarm.Event{Name: ends, Object: object, Evidence: evidence}
-	if holds {
-		ev.Name, ev.Text = begins, text
+}
+
+func (e *edges) othersHold(at edge) bool {
+	for other, holds := range e.said {
+		if holds && other != at && other.object == at.object && e.ends[other.begins] == e.ends[at.begins] {
+			return true
+		}
 	}
-	e.post(ev)
+	return false
 }
 
 // event passes on what has no end.

@@ -19,10 +19,10 @@ const (
 
 // conditions watches what no single sensor can tell: the pair as a whole, as this node sees it.
 type conditions struct {
-	setup *Setup
-	edges *edges
-	look  func(func(*supervisor.Core, supervisor.Now))
-	tell  func(supervisor.Record, alarm.Role) // the alarm engine
+	setup  *Setup
+	edges  *edges
+	look   func(func(*supervisor.Core, supervisor.Now))
+	alarms *alarm.Engine
 
 	vacantSince time.Time
 	epoch       supervisor.Epoch
@@ -48,11 +48,13 @@ func (c *conditions) judge() {
 		record supervisor.Record
 		own    supervisor.Report
 		heard  map[supervisor.NodeID]supervisor.HeardReport
-		why    supervisor.Explanation
+		alive  []supervisor.NodeID // who gets answers from the service address
+		dead   []supervisor.NodeID // and who doesn't
 		now    supervisor.Now
 	)
 	c.look(func(core *supervisor.Core, at supervisor.Now) {
-		record, own, heard, why, now = core.Record(), core.Report(), core.Heard(at), core.Explain(at), at
+		record, own, heard, now = core.Record(), core.Report(), core.Heard(at), at
+		alive, dead = core.PathViews()
 	})
 	if own.Node == "" {
 		return // the core did not answer; the service manager is told elsewhere
@@ -67,19 +69,19 @@ func (c *conditions) judge() {
 	c.primary(record, fresh, now)
 	c.backup(record, fresh)
 	c.policy(record, now)
-	c.path(why)
+	c.path(record, alive, dead)
 	c.configuration(own, fresh)
 	role := alarm.Role{Primary: record.Primary, Synced: own.State != supervisor.Starting}
 	if p, there := fresh[record.Primary]; !there || p.State.Role() != supervisor.RolePrimary {
 		role.Primary = "" // whoever sees something tells of it
 	}
-	c.tell(record, role)
+	c.alarms.Applied(record.Alarms, role)
 }
 
 func (c *conditions) quorum(have int) {
 	of, me := len(c.setup.Nodes), string(c.setup.Self)
-	c.edges.level(have == of-1, "quorum-degraded", "quorum-full", me, fmt.Sprintf("%s hears %d of %d nodes", me, have, of), "")
-	c.edges.level(have < of/2+1, "quorum-lost", "quorum-kept", me, fmt.Sprintf("%s hears %d of %d nodes", me, have, of), "")
+	c.edges.level(have == of-1, "quorum-degraded", me, fmt.Sprintf("%s hears %d of %d nodes", me, have, of), "")
+	c.edges.level(have < of/2+1, "quorum-lost", me, fmt.Sprintf("%s hears %d of %d nodes", me, have, of), "")
 }
 
 // primary: whether anybody serves, seen by those that hear a majority; the others know nothing of it.
@@ -95,15 +97,15 @@ func (c *conditions) primary(r supervisor.Record, fresh map[supervisor.NodeID]su
 	} else if c.vacantSince.IsZero() {
 		c.vacantSince = now.Wall
 	}
-	c.edges.level(!serves && now.Wall.Sub(c.vacantSince) >= noPrimaryAfter, "no-primary", "primary-serves", pair,
+	c.edges.level(!serves && now.Wall.Sub(c.vacantSince) >= noPrimaryAfter, "no-primary", pair,
 		fmt.Sprintf("nobody has served for %v", noPrimaryAfter), "")
 	eligible := slices.ContainsFunc(c.setup.Voters(), func(v supervisor.Node) bool { return fresh[v.ID].Ready })
-	c.edges.level(!eligible && !serves, "no-eligible-node", "eligible-node", pair, "no member can serve", reasonsOf(fresh))
+	c.edges.level(!eligible && !serves, "no-eligible-node", pair, "no member can serve", reasonsOf(fresh))
 	if serves && c.setup.Self == r.Primary {
 		reasons := p.Reasons
-		c.edges.level(slices.Contains(reasons, supervisor.ReasonSilence), "sip-traffic-silent", "sip-traffic-seen", pair,
+		c.edges.level(slices.Contains(reasons, supervisor.ReasonSilence), "sip-traffic-silent", pair,
 			"no SIP message reaches the primary and nobody can take over", "")
-		c.edges.level(len(r.Doubling[supervisor.TriggerSilence].Members) > 0, "backoff-active", "backoff-over", pair,
+		c.edges.level(len(r.Doubling[supervisor.TriggerSilence].Members) > 0, "backoff-active", pair,
 			"the role went there and back for want of SIP traffic; it moves more slowly now", "")
 	}
 	if r.Epoch != c.epoch && c.epoch != 0 && c.setup.Self == r.Primary && serves {
@@ -140,7 +142,7 @@ func (c *conditions) backup(r supervisor.Record, fresh map[supervisor.NodeID]sup
 		if there {
 			text = fmt.Sprintf("%s could not take over: %v", v.ID, b.Reasons)
 		}
-		c.edges.level(!b.Ready, "backup-not-ready", "backup-ready", string(v.ID), text, b.Server.Text)
+		c.edges.level(!b.Ready, "backup-not-ready", string(v.ID), text, b.Server.Text)
 	}
 }
 
@@ -151,17 +153,19 @@ func (c *conditions) policy(r supervisor.Record, now supervisor.Now) {
 	}
 	pair := c.setup.Cluster
 	paused := r.PausedAt(now.Wall)
-	c.edges.level(paused, "paused", "resumed", pair, fmt.Sprintf("automatic switchovers are paused by %s until %s: %s", r.Paused.By,
+	c.edges.level(paused, "paused", pair, fmt.Sprintf("automatic switchovers are paused by %s until %s: %s", r.Paused.By,
 		r.Paused.Until.Format(time.RFC3339), r.Paused.Reason), "")
-	c.edges.level(paused && r.Paused.Until.Sub(now.Wall) < pauseEndsSoon, "pause-expiring", "resumed", pair, "the pause ends at "+r.Paused.Until.Format(time.RFC3339), "")
+	c.edges.level(paused && r.Paused.Until.Sub(now.Wall) < pauseEndsSoon, "pause-expiring", pair, "the pause ends at "+r.Paused.Until.Format(time.RFC3339), "")
 	b := supervisor.Budget(c.setup.SwitchoverBudget)
-	c.edges.level(r.BudgetLeft(b, now.Wall) == 0, "switchover-frozen", "switchover-free", pair,
+	c.edges.level(r.BudgetLeft(b, now.Wall) == 0, "switchover-frozen", pair,
 		fmt.Sprintf("%d automatic switchovers in %v: what others see of the service address no longer moves the role", b.Count, b.Per), "")
 }
 
-// path names who sees what, when the nodes disagree about the service address. The Raft leader says it: it is who judges.
-func (c *conditions) path(e supervisor.Explanation) {
-	alive, dead := e.Split()
+// path names who sees what, when somebody gets no answer from the service address; said by the primary.
+func (c *conditions) path(r supervisor.Record, alive, dead []supervisor.NodeID) {
+	if r.Primary != c.setup.Self {
+		return
+	}
 	text := ""
 	if len(dead) > 0 {
 		text = fmt.Sprintf("%s gets no answer from the service address", joinNodes(dead))
@@ -169,15 +173,13 @@ func (c *conditions) path(e supervisor.Explanation) {
 			text += fmt.Sprintf(", %s does", joinNodes(alive))
 		}
 	}
-	if e.Primary == c.setup.Self {
-		c.edges.level(len(dead) > 0, "sip-path-doubted", "sip-path-clear", c.setup.Cluster, text, "")
-	}
+	c.edges.level(len(dead) > 0, "sip-path-doubted", c.setup.Cluster, text, "")
 }
 
 func (c *conditions) configuration(own supervisor.Report, fresh map[supervisor.NodeID]supervisor.Report) {
 	for id, r := range fresh {
 		if id != own.Node {
-			c.edges.level(r.ConfigHash != own.ConfigHash, "config-mismatch", "config-match", string(id),
+			c.edges.level(r.ConfigHash != own.ConfigHash, "config-mismatch", string(id),
 				fmt.Sprintf("the configurations of %s and %s differ", own.Node, id), own.ConfigHash+" and "+r.ConfigHash)
 		}
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"maps"
 	"slices"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/understudy-sip/understudy/supervisor"
 	"github.com/understudy-sip/understudy/supervisor/alarm"
-	"github.com/understudy-sip/understudy/supervisor/hook"
 )
 
 // AlarmsConfig says which alarms there are and whom they reach.
@@ -82,11 +80,7 @@ func (r Reaction) reaction(name string, self supervisor.NodeID) alarm.Reaction {
 	at := alarm.HTTP{URL: r.URL, TokenFile: forNode(r.TokenFile, self), CAFile: forNode(r.CAFile, self)}
 	switch r.Kind {
 	case "exec":
-		argv := slices.Clone(r.Program)
-		for i := range argv {
-			argv[i] = forNode(argv[i], self)
-		}
-		out.Exec = &alarm.Exec{Argv: argv}
+		out.Exec = &alarm.Exec{Argv: argvForNode(r.Program, self)}
 	case "webhook":
 		out.Webhook = &alarm.Webhook{HTTP: at}
 	case "alertmanager":
@@ -134,15 +128,6 @@ func (c Condition) condition(name string) alarm.Condition {
 	}
 	out.Enabled = c.Enabled
 	return out
-}
-
-// runReaction lets a reaction's program run as the hooks do.
-func runReaction(ctx context.Context, c alarm.Command) alarm.Result {
-	r := hook.Run(ctx, hook.Command{Argv: c.Argv, Env: c.Env, Stdin: c.Stdin, Limit: c.Limit})
-	if r.ExitCode >= 0 && !r.TimedOut {
-		r.Err = nil
-	}
-	return alarm.Result{Code: r.ExitCode, Output: r.Output, Err: r.Err}
 }
 
 // checkAlarms has the engine judge what belongs together, and says where each problem is.

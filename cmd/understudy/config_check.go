@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/understudy-sip/understudy/supervisor"
@@ -207,6 +208,15 @@ func (d *decoder) checkPaths(c *Config) {
 			d.problem("api.socket", fmt.Sprintf("the kernel takes %d octets", maxSocket), "%s is %d octets long", path, len(path))
 		}
 	}
+}
+
+// argvForNode replaces {node} in a command.
+func argvForNode(argv []string, name supervisor.NodeID) []string {
+	out := slices.Clone(argv)
+	for i := range out {
+		out[i] = forNode(out[i], name)
+	}
+	return out
 }
 
 // forNode replaces {node} in a path.

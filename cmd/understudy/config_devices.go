@@ -64,7 +64,7 @@ func (u *SIPURI) parse(text string) error {
 	if user, host, with := strings.Cut(rest, "@"); with {
 		parsed.User, rest = user, host
 		if strings.Contains(user, ":") {
-			return wrong("give the password by user and password-file", "%q holds a password", text)
+			return wrong("give the password by user and password-file", "the URI holds a password")
 		}
 	}
 	if err := parsed.setHost(rest); err != nil {

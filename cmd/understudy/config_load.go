@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"reflect"
-	"slices"
 	"strings"
 
 	"github.com/understudy-sip/understudy/supervisor"
@@ -143,13 +142,7 @@ func (d *decoder) knowsNodes() bool {
 
 // resolved gives the configuration with {node} replaced.
 func (c Config) resolved(self supervisor.NodeID) Config {
-	argv := func(in []string) []string {
-		out := slices.Clone(in)
-		for i := range out {
-			out[i] = forNode(out[i], self)
-		}
-		return out
-	}
+	argv := func(in []string) []string { return argvForNode(in, self) }
 	c.StateDir, c.API.Socket = forNode(c.StateDir, self), forNode(c.API.Socket, self)
 	c.TLS = TLS{CA: forNode(c.TLS.CA, self), Cert: forNode(c.TLS.Cert, self), Key: forNode(c.TLS.Key, self)}
 	s, h := &c.ServiceAddress, &c.Hooks

@@ -84,7 +84,7 @@ func (d *devices) became(b supervisor.Became) {
 func (d *devices) verdict(v device.Verdict) {
 	out := v.State != device.InService
 	d.log.Info("device", zap.String("target", v.Device), zap.String("to", string(v.State)), zap.String("why", v.Text))
-	d.edges.level(out, "device-out-of-service", "device-in-service", v.Device, v.Device+": "+v.Text, "")
+	d.edges.level(out, "device-out-of-service", v.Device, v.Device+": "+v.Text, "")
 	event := "device-in-service"
 	if out {
 		event = "device-out-of-service"

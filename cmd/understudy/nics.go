@@ -31,11 +31,10 @@ type nics struct {
 
 	mu    sync.Mutex
 	state map[string]nic.State
-	gone  map[string]nic.Gateway
 }
 
 func newNICs(s *Setup, senses *senses, e *edges, log *zap.Logger) (*nics, error) {
-	n := &nics{log: log, senses: senses, edges: e, node: s.Self, state: map[string]nic.State{}, gone: map[string]nic.Gateway{}}
+	n := &nics{log: log, senses: senses, edges: e, node: s.Self, state: map[string]nic.State{}}
 	me := s.Me()
 	service := nic.DefaultMonitor()
 	service.Name, service.Link, service.DebounceUp = nicService, me.Interface, time.Duration(s.NIC.Settle)
@@ -77,16 +76,13 @@ func (n *nics) is(s nic.State) {
 		reason = supervisor.ReasonNIC
 	}
 	n.senses.nic(s.Name, reason, s.Up)
-	n.edges.level(!s.Up, "nic-down", "nic-up", string(n.node)+" "+s.Name, s.Text, "")
+	n.edges.level(!s.Up, "nic-down", string(n.node)+" "+s.Name, s.Text, "")
 }
 
 func (n *nics) gateway(g nic.Gateway) {
 	n.log.Info("gateway", zap.String("target", g.Name), zap.String("link", g.Link), zap.String("why", g.Text))
-	n.mu.Lock()
-	n.gone[g.Name] = g
-	n.mu.Unlock()
 	if g.Reach != nic.ReachUnknown {
-		n.edges.level(g.Reach == nic.ReachSilent, "gateway-silent", "gateway-answers", string(n.node)+" "+g.Address.String(), g.Text, "")
+		n.edges.level(g.Reach == nic.ReachSilent, "gateway-silent", string(n.node)+" "+g.Address.String(), g.Text, "")
 	}
 }
 

@@ -27,7 +27,7 @@ type node struct {
 	hooks   *hook.Queue
 	store   *raftstore.Store
 	runner  *supervisor.Runner
-	alarm   *raw.Poller
+	ringer  *raw.Poller // wakes the core at its time
 	raft    *raftLog
 	address address // nil at a witness
 	senses  *senses
@@ -115,7 +115,7 @@ func (n *node) build(ctx context.Context) (err error) {
 	if n.traffic, err = newObserved(s, n.devices, n.senses, n.probes.own, n.log); err != nil {
 		return err
 	}
-	if n.alarm, err = raw.NewPoller(func() error { n.runner.Ring(); return nil }); err != nil {
+	if n.ringer, err = raw.NewPoller(func() error { n.runner.Ring(); return nil }); err != nil {
 		return err
 	}
 	n.runner = supervisor.NewRunner(supervisor.Options{
@@ -124,7 +124,7 @@ func (n *node) build(ctx context.Context) (err error) {
 	}, supervisor.Ports{
 		Clock: clock, Wire: n.store, Log: n.raft, Address: n.address,
 		Audience: &audience{node: s.Self, cluster: s.Cluster, log: n.log.Named("role"), hooks: n.hooks, changed: n.became},
-		Alarm:    n.alarm.Alarm,
+		Alarm:    n.ringer.Alarm,
 	})
 	n.api, err = status.Listen(ctx, s.API.Socket)
 	return err
@@ -135,8 +135,8 @@ func (n *node) close() error {
 	if n.api != nil {
 		errs = append(errs, n.api.Close())
 	}
-	if n.alarm != nil {
-		errs = append(errs, n.alarm.Close())
+	if n.ringer != nil {
+		errs = append(errs, n.ringer.Close())
 	}
 	if n.store != nil {
 		errs = append(errs, n.store.Close())
@@ -175,7 +175,10 @@ func (n *node) storeOptions(boot uint64) raftstore.Options {
 			}
 		},
 		OnStall: func(since time.Duration) {
-			n.edges.level(true, "disk-slow", "disk-fine", string(s.Self), "a write to the state folder hangs", since.Round(time.Millisecond).String())
+			n.edges.level(since > 0, "disk-slow", string(s.Self), "a write to the state folder hangs", since.Round(time.Millisecond).String())
+			if since == 0 {
+				return // the store has said so
+			}
 			n.log.Error("a write to the state folder hangs; the role is safe, but can't change as long as two nodes hang", zap.Duration("took", since))
 		},
 		OnStore: func(err error) {

@@ -40,7 +40,7 @@ func (s *senses) change(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f()
-	s.now.Reasons = slices.Sorted(maps.Values(s.reasons))
+	s.now.Reasons = slices.Compact(slices.Sorted(maps.Values(s.reasons))) // two sensors may give one reason
 	sensed := s.now
 	sensed.Members = maps.Clone(s.now.Members)
 	s.tell(sensed) // inside the lock, so that the core gets them in order

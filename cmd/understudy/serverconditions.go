@@ -17,17 +17,17 @@ type serverConditions struct {
 func (c *serverConditions) is(st sipserver.Status) {
 	me := string(c.node)
 	queue := fmt.Sprintf("receive queue %d of %d octets, %d drops", st.Queue.Unread, st.Queue.Buffer, st.Queue.Drops)
-	level := func(holds bool, begins, ends string) { c.edges.level(holds, begins, ends, me, me+": "+st.Text, queue) }
+	level := func(holds bool, begins string) { c.edges.level(holds, begins, me, me+": "+st.Text, queue) }
 	r := st.Reason
 	if r == supervisor.ReasonServerStart {
 		return // nothing is known yet
 	}
-	level(r == supervisor.ReasonServerDead, "sip-server-down", "sip-server-serving")
-	level(r == supervisor.ReasonServerHung, "sip-server-stuck", "sip-server-serving")
-	level(r == supervisor.ReasonServerDrain, "sip-server-draining", "sip-server-serving")
-	level(r == supervisor.ReasonListener || st.Outage.Missing != "", "sip-listener-missing", "sip-listener-bound")
-	level(st.OptionsDead, "sip-options-unanswered", "sip-options-answered")
-	level(st.Overloaded, "sip-overload", "sip-load-normal")
+	level(r == supervisor.ReasonServerDead, "sip-server-down")
+	level(r == supervisor.ReasonServerHung, "sip-server-stuck")
+	level(r == supervisor.ReasonServerDrain, "sip-server-draining")
+	level(r == supervisor.ReasonListener || st.Outage.Missing != "", "sip-listener-missing")
+	level(st.OptionsDead, "sip-options-unanswered")
+	level(st.Overloaded, "sip-overload")
 	cause := st.Outage.Cause
 	if cause != c.cause && (cause == sipserver.CauseUnexpected || cause == sipserver.CauseUnauthorized) {
 		c.edges.event("sip-server-terminated", me, fmt.Sprintf("%s: %s", me, cause))

@@ -24,7 +24,7 @@ func (n *node) run(orderly, now context.Context) error {
 	if n.address != nil {
 		parts.start("service address", n.address.Run)
 	}
-	parts.start("alarm", n.alarm.Run)
+	parts.start("the core's alarm clock", n.ringer.Run)
 	parts.start("core", n.runner.Run)
 	if err := n.startSensors(parts); err != nil {
 		return errors.Join(err, parts.stop())
@@ -39,9 +39,7 @@ func (n *node) run(orderly, now context.Context) error {
 		return errors.Join(err, parts.stop())
 	}
 	parts.start("service manager", n.watch)
-	watch := &conditions{setup: n.setup, edges: n.edges, look: (&daemon{n: n}).look, tell: func(r supervisor.Record, role alarm.Role) {
-		n.alarms.Applied(r.Alarms, role)
-	}}
+	watch := &conditions{setup: n.setup, edges: n.edges, alarms: n.alarms, look: (&daemon{n: n}).look}
 	parts.start("conditions", watch.Run)
 
 	select {
@@ -130,9 +128,21 @@ func newAddress(s *Setup, report func(supervisor.AddressReport), log *zap.Logger
 
 // runScript lets the address's scripts run as the hooks do.
 func runScript(ctx context.Context, c vip.Command) vip.Result {
-	r := hook.Run(ctx, hook.Command{Argv: c.Argv, Env: c.Env, Limit: c.Limit})
-	if r.ExitCode >= 0 && !r.TimedOut {
-		r.Err = nil // it ended by itself: its exit code says how
-	}
+	r := runProgram(ctx, hook.Command{Argv: c.Argv, Env: c.Env, Limit: c.Limit})
 	return vip.Result{Code: r.ExitCode, Output: string(r.Output), Err: r.Err}
+}
+
+// runReaction lets the programs of alarms run as the hooks do.
+func runReaction(ctx context.Context, c alarm.Command) alarm.Result {
+	r := runProgram(ctx, hook.Command{Argv: c.Argv, Env: c.Env, Stdin: c.Stdin, Limit: c.Limit})
+	return alarm.Result{Code: r.ExitCode, Output: r.Output, Err: r.Err}
+}
+
+// runProgram runs one for those who judge its exit code themselves: that alone is no error.
+func runProgram(ctx context.Context, c hook.Command) hook.Result {
+	r := hook.Run(ctx, c)
+	if r.ExitCode >= 0 && !r.TimedOut {
+		r.Err = nil
+	}
+	return r
 }

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/understudy-sip/understudy/supervisor/alarm"
+)
+
+// A condition is told when it begins and when it ends, the first word whatever it is. What one event ends, ends when none of it holds.
+func TestEdges(t *testing.T) {
+	var got []string
+	e := newEdges(func(ev alarm.Event) { got = append(got, ev.Name+" "+ev.Object) })
+	for _, step := range []struct {
+		holds  bool
+		begins string
+		object string
+		want   []string
+	}{
+		{false, "nic-down", "a", []string{"nic-up a"}},
+		{false, "nic-down", "a", nil},
+		{true, "nic-down", "a", []string{"nic-down a"}},
+		{true, "nic-down", "a", nil},
+		{false, "nic-down", "a", []string{"nic-up a"}},
+		{true, "paused", "p", []string{"paused p"}},
+		{false, "pause-expiring", "p", nil}, // "resumed" would end the pause's alarm too
+		{false, "pause-expiring", "q", []string{"resumed q"}},
+		{true, "pause-expiring", "p", []string{"pause-expiring p"}},
+		{false, "paused", "p", nil},
+		{false, "pause-expiring", "p", []string{"resumed p"}},
+		{true, "sip-server-stuck", "a", []string{"sip-server-stuck a"}},
+		{true, "sip-server-down", "a", []string{"sip-server-down a"}},
+		{false, "sip-server-stuck", "a", nil},
+		{false, "sip-server-down", "a", []string{"sip-server-serving a"}},
+	} {
+		got = nil
+		e.level(step.holds, step.begins, step.object, "", "")
+		if !slices.Equal(got, step.want) {
+			t.Errorf("%s on %s is %t: got %q, want %q", step.begins, step.object, step.holds, got, step.want)
+		}
+	}
+}
