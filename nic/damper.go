@@ -11,8 +11,7 @@ const (
 // damper makes a verdict of what an interface is from moment to moment. It has no clock: see tells it of an observation, tick of the
 // passing of time, and next says when it wants to be told of that.
 //
-// Invariants: the verdict becomes false only when the interface was down DebounceDown ago and has not recovered since, where a recovery
-// that is shorter than hold doesn't count while it flaps; it becomes true while flapping only after hold without a change.
+// Invariants: the verdict becomes false only when the interface has been down for DebounceDown, or failed for good; it becomes true while flapping only after hold without a change.
 type damper struct {
 	down, up time.Duration // as in Monitor
 
@@ -44,11 +43,11 @@ func (d *damper) see(now time.Time, up bool) {
 	d.raw = up
 	d.count(now)
 	if up {
+		d.downDue = time.Time{} // whoever allows for losses that short, allows for many
 		if d.flapping {
 			d.upDue = now.Add(d.hold)
 			return
 		}
-		d.downDue = time.Time{}
 		d.decide(now, true)
 		return
 	}
@@ -57,6 +56,15 @@ func (d *damper) see(now time.Time, up bool) {
 		d.downDue = now.Add(d.down)
 	}
 	d.tick(now)
+}
+
+// fail takes an observation of what is no matter of time: it counts at once.
+func (d *damper) fail(now time.Time) {
+	d.see(now, false)
+	if !d.downDue.IsZero() {
+		d.downDue = now
+		d.tick(now)
+	}
 }
 
 // count notes a change, and finds out whether that makes it flap.

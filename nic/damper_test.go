@@ -71,8 +71,8 @@ func TestDamper(t *testing.T) {
 		{"not damped", 0, 0, 60 * s, []time.Duration{s, 2 * s, 3 * s, 4 * s}, "[+0s -1s +2s -3s +4s]"},
 		{"blip within the debounce", s, 2 * s, 60 * s, []time.Duration{s, s + 900*ms}, "[+0s]"},
 		{"longer than the debounce", s, 2 * s, 60 * s, []time.Duration{s, s + 1100*ms}, "[+0s -2s +2.1s]"},
-		{"debounced flapping is down all the same", s, 2 * s, 60 * s,
-			[]time.Duration{s, 1100 * ms, 1200 * ms, 1300 * ms, 1400 * ms, 1500 * ms, 5 * s}, "[+0s ~1.2s -2.2s =3.5s +3.5s ~5s -6s =15s]"},
+		{"flaps within the debounce", s, 2 * s, 60 * s,
+			[]time.Duration{s, 1100 * ms, 1200 * ms, 1300 * ms, 1400 * ms, 1500 * ms, 5 * s}, "[+0s ~1.2s =3.5s ~5s -6s =15s]"},
 		// up for 3 s, down for 0.1 s: held for 2 s, then 4 s, which it never reaches
 		{"slow flapping", 0, 2 * s, 13 * s, []time.Duration{s, 1100 * ms, 4100 * ms, 4200 * ms, 7200 * ms, 7300 * ms, 10300 * ms, 10400 * ms},
 			"[+0s -1s +1.1s ~4.1s -4.1s =6.2s +6.2s ~7.2s -7.2s]"},
@@ -82,6 +82,21 @@ func TestDamper(t *testing.T) {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
 		})
+	}
+}
+
+// What is no matter of time counts at once, also while a lost carrier is waited for.
+func TestDamper_fail(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		d := &damper{down: time.Second}
+		d.see(epoch, true)
+		if lost {
+			d.see(epoch.Add(ms), false)
+		}
+		d.fail(epoch.Add(2 * ms))
+		if d.verdict || d.since != epoch.Add(2*ms) {
+			t.Errorf("lost %t: got %v since %v, want down at once", lost, d.verdict, d.since)
+		}
 	}
 }
 

@@ -126,7 +126,7 @@ func check(t *testing.T, got []string, want ...string) {
 
 func eth1() Monitor {
 	m := DefaultMonitor()
-	m.Link = "eth1"
+	m.Link, m.DebounceDown = "eth1", 0
 	return m
 }
 

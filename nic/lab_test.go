@@ -253,7 +253,7 @@ func (h host) do(t testing.TB, f func() error) {
 // by watches an interface by name, without damping: the tests change it more often than an interface may.
 func by(name string) Monitor {
 	m := DefaultMonitor()
-	m.Link, m.DebounceUp = name, 0
+	m.Link, m.DebounceDown, m.DebounceUp = name, 0, 0
 	return m
 }
 

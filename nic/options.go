@@ -12,7 +12,6 @@ import (
 // Options say which interfaces to watch and whom to tell.
 type Options struct {
 	Monitors      []Monitor
-	Links         []string      // interfaces to watch by name, as DefaultMonitor has it
 	Report        func(State)   // from the goroutine of Run; must not block
 	ReportGateway func(Gateway) // the same; needed if a monitor has a gateway
 	Logger        *zap.Logger
@@ -25,7 +24,8 @@ type Monitor struct {
 	Link    string     // name or alternative name of the interface
 	Address netip.Addr // that it must carry; IPv6 without zone
 
-	// DebounceDown is for how long it must be down before it counts as down: 0, the default, means at once.
+	// DebounceDown is for how long it must lack its carrier before it counts as down, by default 20 ms; 0 means at once. However often it
+	// flaps, what is shorter doesn't count. Whatever else is wrong with an interface counts at once.
 	DebounceDown time.Duration
 	// DebounceUp is for how long an interface that flaps, which is to say changed three times within ten seconds, must have been up
 	// before it counts as up. One that flaps again within ten seconds of that must be up for twice as long, and so on up to ten
@@ -44,7 +44,7 @@ type Monitor struct {
 
 // DefaultMonitor gives the defaults; link, address or both are still to be named.
 func DefaultMonitor() Monitor {
-	return Monitor{DebounceUp: 2 * time.Second, GatewayPeriod: time.Second, GatewayFall: 3}
+	return Monitor{DebounceDown: 20 * time.Millisecond, DebounceUp: 2 * time.Second, GatewayPeriod: time.Second, GatewayFall: 3}
 }
 
 const (
@@ -55,11 +55,6 @@ const (
 // monitors gives all monitors with their names, or an error for every wrong setting.
 func (o Options) monitors() ([]Monitor, error) {
 	all := append([]Monitor(nil), o.Monitors...)
-	for _, l := range o.Links {
-		m := DefaultMonitor()
-		m.Link = l
-		all = append(all, m)
-	}
 	if len(all) == 0 {
 		return nil, errors.New("no interface to watch")
 	}

@@ -49,16 +49,12 @@ func TestNew_refuses(t *testing.T) {
 // Monitors are called as they are told to be, else by link or address.
 func TestNew_names(t *testing.T) {
 	w, err := New(Options{
-		Monitors: []Monitor{carrying("sip-nic", "10.0.0.1"), carrying("", "::ffff:10.0.0.2")},
-		Links:    []string{"eth1"}, Report: func(State) {}, Logger: zap.NewNop(),
+		Monitors: []Monitor{carrying("sip-nic", "10.0.0.1"), carrying("", "::ffff:10.0.0.2"), by("eth1")}, Report: func(State) {}, Logger: zap.NewNop(),
 	})
 	do(t, err)
 	for i, want := range []string{"sip-nic", "10.0.0.2", "eth1"} {
 		if got := w.things[i].m.Name; got != want {
 			t.Errorf("monitor %d: got %q, want %q", i, got, want)
 		}
-	}
-	if got := w.things[2].m.DebounceUp; got != DefaultMonitor().DebounceUp {
-		t.Errorf("DebounceUp of a link: got %v, want the default", got)
 	}
 }

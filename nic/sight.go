@@ -95,6 +95,11 @@ func judge(m Monitor, p past, s sight) (up bool, text string) {
 	return true, l.name + " is up"
 }
 
+// lacksCarrier: it is there and set up, but its cable is not in.
+func (l *link) lacksCarrier() bool {
+	return l != nil && l.flags&(flagUp|flagLoopback) == flagUp && !l.carrier()
+}
+
 func (l *link) carrier() bool {
 	return l.oper != operDown && l.oper != operLowerLayerDown && l.oper != operNotPresent && l.flags&flagLowerUp != 0
 }

@@ -59,7 +59,11 @@ func (t *thing) sees(now time.Time, s sight) {
 		t.broken = why
 	}
 	was := t.damper.flapping
-	t.damper.see(now, up)
+	if up || s.link.lacksCarrier() {
+		t.damper.see(now, up)
+	} else {
+		t.damper.fail(now)
+	}
 	if t.damper.flapping && !was {
 		t.flaps = t.past.name + " flaps: " + t.broken
 	}

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/understudy-sip/understudy/oos/wire"
 	"github.com/understudy-sip/understudy/supervisor"
 )
 
@@ -128,7 +129,7 @@ func BenchmarkReply(b *testing.B) {
 	in := replyTo(m.next(0), 200)
 	b.ReportAllocs()
 	for b.Loop() {
-		r, _ := parseReply(in)
+		r, _ := wire.ParseReply(in)
 		if _, ok := m.identify(r); !ok {
 			b.Fatal("not ours")
 		}

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/understudy-sip/understudy/oos/wire"
 )
 
 const (
@@ -65,16 +67,16 @@ func (m *message) next(now time.Duration) []byte {
 }
 
 // identify tells which probe a reply answers. It reads only what never changes.
-func (m *message) identify(r reply) (seq uint32, ok bool) {
-	rest, ok := bytes.CutPrefix(r.branch, []byte(magic))
+func (m *message) identify(r wire.Reply) (seq uint32, ok bool) {
+	rest, ok := bytes.CutPrefix(r.Branch, []byte(magic))
 	if !ok {
 		return 0, false
 	}
-	if r.callID != nil && !bytes.Equal(r.callID, rest) {
+	if r.CallID != nil && !bytes.Equal(r.CallID, rest) {
 		return 0, false
 	}
 	digits, ok := bytes.CutPrefix(rest, m.token)
-	if !ok || len(digits) != seqDigits || (r.cseq != nil && !isCSeq(r.cseq)) {
+	if !ok || len(digits) != seqDigits || (r.CSeq != nil && !isCSeq(r.CSeq)) {
 		return 0, false
 	}
 	n, err := strconv.ParseUint(string(digits), 16, 32)

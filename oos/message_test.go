@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/emiago/sipgo/sip"
+
+	"github.com/understudy-sip/understudy/oos/wire"
 )
 
 var (
@@ -60,7 +62,7 @@ func TestMessage_identify(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r, ok := parseReply([]byte(tt.in))
+			r, ok := wire.ParseReply([]byte(tt.in))
 			if !ok {
 				t.Fatal("no response")
 			}

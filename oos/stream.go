@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-sip/understudy/oos/wire"
 )
 
 // stream probes one target over TCP or TLS: one connection, kept and replaced when it breaks or falls silent.
@@ -137,11 +139,11 @@ func (s *stream) failed(err error, at time.Duration) {
 		if s.stuck { // now somebody was asked
 			s.sent(at)
 		}
-	case local(err):
-		s.unsent("cannot ask: " + reason(err))
+	case wire.Ours(err):
+		s.unsent("cannot ask: " + wire.Reason(err))
 	default: // reset, or a failed TLS handshake
 		s.stuck = false
-		s.refused(at, reason(err))
+		s.refused(at, wire.Reason(err))
 	}
 }
 
@@ -210,19 +212,19 @@ func (s *stream) connect(ctx context.Context) (*link, error) {
 
 // read passes answers on until the connection ends.
 func (s *stream) read(ctx context.Context, l *link) {
-	f := framer{r: l.conn}
+	f := wire.Framer{R: l.conn}
 	for {
-		b, err := f.next()
+		b, err := f.Next()
 		e := event{link: l, err: err, at: s.now()}
 		if err == nil {
-			r, ok := parseReply(b)
-			if !ok || r.code < 200 {
+			r, ok := wire.ParseReply(b)
+			if !ok || r.Code < 200 {
 				continue
 			}
 			if e.seq, ok = l.msg.identify(r); !ok {
 				continue
 			}
-			e.code = r.code
+			e.code = r.Code
 		} else if errors.Is(err, io.EOF) {
 			e.err = io.ErrUnexpectedEOF
 		}

@@ -1,22 +1,19 @@
 package oos
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"io"
 	"math/big"
 	"net"
 	"net/netip"
-	"strings"
 	"testing"
-	"testing/iotest"
 	"time"
 
+	"github.com/understudy-sip/understudy/oos/wire"
 	"github.com/understudy-sip/understudy/supervisor"
 )
 
@@ -46,9 +43,9 @@ func listen(t *testing.T, addr string, serve func(net.Conn)) net.Listener {
 // answering answers so many requests.
 func answering(requests int, code int) func(net.Conn) {
 	return func(conn net.Conn) {
-		f := framer{r: conn}
+		f := wire.Framer{R: conn}
 		for range requests {
-			b, err := f.next()
+			b, err := f.Next()
 			if err != nil {
 				return
 			}
@@ -147,41 +144,3 @@ func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
 }
 
 // A stream may be cut anywhere and hold several messages at once (RFC 3261 18.3).
-func TestFramer(t *testing.T) {
-	const (
-		first  = "SIP/2.0 200 OK\r\nVia: x;branch=1\r\nContent-Length: 5\r\n\r\nab\r\nc"
-		second = "OPTIONS sip:u SIP/2.0\nl : 0\n\n"
-		third  = "SIP/2.0 503 No\r\n\r\n"
-	)
-	stream := "\r\n\r\n" + first + "\r\n" + second + third + "SIP/2.0 200"
-	for name, r := range map[string]io.Reader{
-		"octet by octet": iotest.OneByteReader(strings.NewReader(stream)),
-		"at once":        strings.NewReader(stream),
-	} {
-		f := framer{r: r}
-		for _, want := range []string{first, second, third} {
-			if got, err := f.next(); err != nil || string(got) != want {
-				t.Errorf("%s: got %q, %v, want %q", name, got, err, want)
-			}
-		}
-		if got, err := f.next(); !errors.Is(err, io.EOF) {
-			t.Errorf("%s: got %q, %v, want the end", name, got, err)
-		}
-	}
-}
-
-func TestFramer_isBounded(t *testing.T) {
-	for name, in := range map[string][]byte{
-		"endless header":   append([]byte("SIP/2.0 200 OK\r\nX: "), bytes.Repeat([]byte("x"), 2*maxFrame)...),
-		"endless line":     bytes.Repeat([]byte("x"), 2*maxFrame),
-		"huge body":        []byte("SIP/2.0 200 OK\r\nContent-Length: 99999999\r\n\r\n"),
-		"negative length":  []byte("SIP/2.0 200 OK\r\nContent-Length: -1\r\n\r\n"),
-		"length in words":  []byte("SIP/2.0 200 OK\r\nContent-Length: five\r\n\r\n"),
-		"length too large": []byte("SIP/2.0 200 OK\r\nContent-Length: 65536\r\n\r\n"),
-	} {
-		f := framer{r: bytes.NewReader(in)}
-		if got, err := f.next(); !errors.Is(err, errFrame) {
-			t.Errorf("%s: got %d octets, %v", name, len(got), err)
-		}
-	}
-}

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/understudy-sip/understudy/oos/wire"
 	"github.com/understudy-sip/understudy/supervisor/raw"
 )
 
@@ -37,7 +38,7 @@ func (u *udp) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := u.open(); err != nil {
 			u.turn = u.now()
-			u.unsent("cannot ask: " + reason(err))
+			u.unsent("cannot ask: " + wire.Reason(err))
 			u.plan(u.turn)
 			u.conclude(u.turn)
 			u.pause(ctx, u.next)
@@ -154,8 +155,8 @@ func (u *udp) receive() {
 }
 
 func (u *udp) take(b []byte) {
-	r, ok := parseReply(b)
-	if !ok || r.code < 200 {
+	r, ok := wire.ParseReply(b)
+	if !ok || r.Code < 200 {
 		return
 	}
 	seq, ok := u.msg.identify(r)
@@ -164,6 +165,6 @@ func (u *udp) take(b []byte) {
 	}
 	at := u.now()
 	if rtt, ok := u.msg.settle(seq, at); ok {
-		u.took(at, r.code, rtt)
+		u.took(at, r.Code, rtt)
 	}
 }

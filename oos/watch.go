@@ -2,11 +2,7 @@ package oos
 
 import (
 	"context"
-	"errors"
-	"net"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/understudy-sip/understudy/supervisor"
 )
@@ -71,32 +67,6 @@ func (w *watch) conclude(now time.Duration) {
 	}
 	w.said, w.saidWhy, w.saidAt, w.fresh = w.view(now), w.basis, now, false
 	w.report(w.said)
-}
-
-// local reports whether an error of connecting or sending lies on this side: it says nothing about the target.
-func local(err error) bool {
-	for _, e := range []error{
-		unix.EADDRNOTAVAIL, unix.EADDRINUSE, unix.ENETUNREACH, unix.ENETDOWN, unix.EINVAL, unix.EACCES, unix.EPERM, unix.ENOBUFS,
-		unix.ENOMEM, unix.EMFILE, unix.ENFILE, unix.EAFNOSUPPORT, unix.EAGAIN,
-	} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
-
-// reason is the heart of a network error, for people.
-func reason(err error) string {
-	var errno unix.Errno
-	if errors.As(err, &errno) {
-		return errno.Error()
-	}
-	var op *net.OpError
-	if errors.As(err, &op) {
-		return op.Err.Error()
-	}
-	return err.Error()
 }
 
 // pause waits until a moment or the end of ctx.

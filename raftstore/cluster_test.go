@@ -55,6 +55,7 @@ type testNode struct {
 	leaders  []nodeID
 	reports  []supervisor.Report
 	peers    map[nodeID]bool
+	clocks   map[nodeID]time.Duration
 	stalls   []time.Duration
 	store    []error
 }
@@ -157,7 +158,7 @@ func (p *testPair) start(id nodeID, change ...func(*Options)) *testNode {
 }
 
 func (p *testPair) try(id nodeID, change ...func(*Options)) (*testNode, error) {
-	n := &testNode{id: id, done: make(chan error, 1), peers: map[nodeID]bool{}, logs: &logBook{}}
+	n := &testNode{id: id, done: make(chan error, 1), peers: map[nodeID]bool{}, clocks: map[nodeID]time.Duration{}, logs: &logBook{}}
 	o := p.options(id)
 	n.watch(&o)
 	o.Logger = newTestLogger(n.logs).Named(string(id))
@@ -203,6 +204,7 @@ func (n *testNode) watch(o *Options) {
 	}
 	o.OnLeader = func(id nodeID) { locked(func() { n.leaders = append(n.leaders, id) }) }
 	o.OnReport = func(r supervisor.Report) { locked(func() { n.reports = append(n.reports, r) }) }
+	o.OnClock = func(id nodeID, ahead time.Duration) { locked(func() { n.clocks[id] = ahead }) }
 	o.OnPeer = func(id nodeID, up bool) { locked(func() { n.peers[id] = up }) }
 	o.OnStall = func(d time.Duration) { locked(func() { n.stalls = append(n.stalls, d) }) }
 	o.OnStore = func(err error) { locked(func() { n.store = append(n.store, err) }) }

@@ -24,6 +24,7 @@ type frame struct {
 	Ready   bool               `json:"ready,omitempty"`  // dialer: the keys for lease messages are in place
 	Ping    uint64             `json:"ping,omitempty"`   // sender's clock, repeated in Pong
 	Pong    uint64             `json:"pong,omitempty"`
+	Clock   int64              `json:"clock,omitempty"` // with Pong: the answerer's wall clock, nanoseconds since 1970
 	Report  *supervisor.Report `json:"report,omitempty"`
 	Request *request           `json:"request,omitempty"`
 	Answer  *answer            `json:"answer,omitempty"`

@@ -203,6 +203,18 @@ func TestNetwork_badCallers(t *testing.T) {
 	})
 }
 
+// A clock that was read half a round trip ago has gone on since.
+func TestClockAhead(t *testing.T) {
+	for _, c := range []struct {
+		theirs, now, rtt int64
+		want             time.Duration
+	}{{1000, 1005, 10, 0}, {1500, 1005, 10, 500}, {500, 1005, 10, -500}} {
+		if got := clockAhead(c.theirs, c.now, c.rtt); got != c.want {
+			t.Errorf("%+v: got %d", c, got)
+		}
+	}
+}
+
 // Peers see each other's version and configuration, and a round-trip time.
 func TestNetwork_status(t *testing.T) {
 	p := newTestPair(t)
@@ -212,6 +224,12 @@ func TestNetwork_status(t *testing.T) {
 	if st.Version != "test" || st.ConfigHash != "c0ffee" || st.Boot == 0 {
 		t.Errorf("got %+v", st)
 	}
+	eventually(t, "the clocks are compared", func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		ahead, known := a.clocks["b"]
+		return known && ahead.Abs() < 10*time.Second // of one host
+	})
 	b.stop()
 	eventually(t, "b is reported as away", func() bool { a.mu.Lock(); defer a.mu.Unlock(); return !a.peers["b"] })
 }

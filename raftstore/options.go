@@ -41,6 +41,7 @@ type Options struct {
 	OnRecord  func(r supervisor.Record, synced bool)             // every change in commit order, and again when synced turns true
 	OnLeader  func(leader supervisor.NodeID)                     // every change, empty for none
 	OnReport  func(r supervisor.Report)                          // another node's report
+	OnClock   func(node supervisor.NodeID, ahead time.Duration)  // how far a node's wall clock is ahead of this one's, to half the round trip
 	OnPeer    func(node supervisor.NodeID, up bool)              // the control stream to a node has come up or ended
 	OnStall   func(since time.Duration)                          // a write to the state folder hangs, repeated every second; the process had better be restarted. 0: it has returned
 	OnStore   func(err error)                                    // the state folder can't be used, nil when it can again
@@ -96,6 +97,9 @@ func (o *Options) fillCallbacks() {
 	}
 	if o.OnReport == nil {
 		o.OnReport = func(supervisor.Report) {}
+	}
+	if o.OnClock == nil {
+		o.OnClock = func(supervisor.NodeID, time.Duration) {}
 	}
 	if o.OnPeer == nil {
 		o.OnPeer = func(supervisor.NodeID, bool) {}

@@ -93,9 +93,13 @@ func (s *session) read(ctx context.Context, wg *sync.WaitGroup) error {
 		case f.Refuse != "":
 			return &refusedError{f.Refuse}
 		case f.Ping != 0:
-			s.send(frame{Pong: f.Ping})
+			s.send(frame{Pong: f.Ping, Clock: time.Now().UnixNano()})
 		case f.Pong != 0:
-			s.rtt.Store(int64(now) - int64(f.Pong))
+			rtt := int64(now) - int64(f.Pong)
+			s.rtt.Store(rtt)
+			if f.Clock != 0 {
+				s.peer.net.o.OnClock(s.peer.node.ID, clockAhead(f.Clock, time.Now().UnixNano(), rtt))
+			}
 		case f.Report != nil:
 			f.Report.Node = s.peer.node.ID // whatever it says: the certificate decides who speaks
 			s.peer.net.o.OnReport(*f.Report)
@@ -106,6 +110,9 @@ func (s *session) read(ctx context.Context, wg *sync.WaitGroup) error {
 		}
 	}
 }
+
+// clockAhead is by how much a clock is ahead that was read half a round trip before now, all in nanoseconds.
+func clockAhead(theirs, now, rtt int64) time.Duration { return time.Duration(theirs + rtt/2 - now) }
 
 // serve works on a request beside the stream, so that a slow one holds nothing up.
 func (s *session) serve(ctx context.Context, wg *sync.WaitGroup, slots chan struct{}, q request) {

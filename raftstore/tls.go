@@ -48,6 +48,15 @@ func (c *credentials) load() (*loaded, error) {
 	return l, nil
 }
 
+// Expires is when the certificate ends.
+func (f TLSFiles) Expires() (time.Time, error) {
+	cert, err := tls.LoadX509KeyPair(f.Cert, f.Key)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read certificate %s and key %s: %w", f.Cert, f.Key, err)
+	}
+	return cert.Leaf.NotAfter, nil
+}
+
 func (f TLSFiles) read() (*loaded, error) {
 	cert, err := tls.LoadX509KeyPair(f.Cert, f.Key)
 	if err != nil {

@@ -20,6 +20,9 @@ func (c *Core) Next() time.Duration {
 		at(c.vote.free)
 	case Standing, Serving, Clinging:
 		at(c.lease.next)
+		if c.lease.repeat > c.now.Mono && len(c.unanswered()) > 0 {
+			at(c.lease.repeat)
+		}
 		at(c.lease.until)
 		at(c.vote.free)
 	case Following:
@@ -70,4 +73,4 @@ func sameNews(a, b Report) bool {
 		maps.EqualFunc(a.Members, b.Members, sameView) && maps.Equal(a.Neighbours, b.Neighbours) && a.Fence == b.Fence && a.ConfigHash == b.ConfigHash && a.Version == b.Version
 }
 
-func sameView(a, b View) bool { return a.Class == b.Class && a.Code == b.Code }
+func sameView(a, b View) bool { return a.Class == b.Class && a.Code == b.Code && a.Busy == b.Busy }

@@ -67,6 +67,7 @@ type Core struct {
 	nextAnnounce                                     time.Duration
 	pathLostAt                                       time.Duration // since when all others find the service address dead; never: they don't
 	proposed                                         Epoch
+	lates                                            uint64 // how often this loop came late
 	told                                             Report
 	out                                              []Action
 }
@@ -111,6 +112,9 @@ func (c *Core) LeaseLeft(now time.Duration) time.Duration {
 	return c.lease.until - now
 }
 
+// Lates is how often this loop was called so late that what it did not hear says nothing.
+func (c *Core) Lates() uint64 { return c.lates }
+
 // Step takes the moment and an event and returns what shall be done, in order.
 func (c *Core) Step(now Now, ev Event) []Action {
 	c.out = nil
@@ -119,6 +123,7 @@ func (c *Core) Step(now Now, ev Event) []Action {
 	if late {
 		// This loop was starved or frozen: silence in that window was its own.
 		c.vote.heard = max(c.vote.heard, now.Mono)
+		c.lates++
 	}
 	c.settle() // what time alone has ended comes before anything that the event could do
 	c.take(ev)

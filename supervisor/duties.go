@@ -69,22 +69,48 @@ func (c *Core) duties() {
 // renew asks for promises, or, as long as nobody answers, whether anybody hears.
 func (c *Core) renew() {
 	now, t, l := c.now.Mono, c.opt.Timing, &c.lease
-	if now < l.next || l.epoch != c.record.Epoch || l.given >= l.epoch {
+	if l.epoch != c.record.Epoch || l.given >= l.epoch {
 		return
 	}
-	l.next = now + t.Renew
+	to := c.others
+	switch {
+	case now >= l.next:
+		l.renewed, l.next, l.repeat = now, now+t.Renew, never
+	case l.repeat != never && now >= l.repeat:
+		to, l.repeat = c.unanswered(), never
+	default:
+		return
+	}
+	if len(to) == 0 {
+		return
+	}
 	length := t.Promise(c.opt.Fence.Guard())
 	m := Message{Kind: KindProbe, Epoch: l.epoch, Seq: l.send(now)}
 	ready := l.hears(now, t) && (c.state != Standing || fit(c))
 	if ready && c.earliest() <= now && c.vote.promise(now, c.opt.Self, l.epoch, c.record.Epoch, length) {
 		m.Kind, m.Wait = KindRenew, length
+		if l.renewed == now {
+			l.repeat = now + t.Renew/2
+		}
 	}
-	for _, n := range c.others {
+	for _, n := range to {
 		c.send(n.ID, m)
 	}
 	if m.Kind == KindProbe && ready {
 		l.next = min(l.next, max(c.earliest(), now+t.Renew/8))
 	}
+}
+
+// unanswered are the voters that have not answered the last renewal, but did lately: a datagram was lost. Half-way to the next renewal they
+// are asked again, so that a network that loses many of them costs no role.
+func (c *Core) unanswered() []Node {
+	var lossy []Node
+	for _, n := range c.others {
+		if at := c.lease.acked[n.ID]; at < c.lease.renewed && at > 0 && c.now.Mono-at < c.opt.Timing.Lease {
+			lossy = append(lossy, n)
+		}
+	}
+	return lossy
 }
 
 // earliest is when this node and enough of the others are free to promise, as far as known.

@@ -19,6 +19,8 @@ type lease struct {
 	barredAt time.Duration
 	given    Epoch         // this node gave this epoch up: it never renews it again
 	next     time.Duration // when to renew or probe again
+	renewed  time.Duration // when that was done last
+	repeat   time.Duration // when to renew again with those that have not answered; never: not at all
 }
 
 type sending struct {
@@ -28,7 +30,7 @@ type sending struct {
 
 // begin starts the lease of a new epoch with nothing.
 func (l *lease) begin(e Epoch, now time.Duration) {
-	*l = lease{epoch: e, seq: l.seq, given: l.given, next: now,
+	*l = lease{epoch: e, seq: l.seq, given: l.given, next: now, repeat: never,
 		acked: map[NodeID]time.Duration{}, waits: map[NodeID]time.Duration{}, answered: -1 << 62}
 }
 

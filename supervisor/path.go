@@ -46,7 +46,8 @@ func (c *Core) judgePath() {
 }
 
 // pathLost: the primary has served for a while and still does, its own probe gets answers, and all others find the service address dead.
-// A server that does not answer on its own host is no matter of the path: its sidecar has the evidence and judges.
+// A server that does not answer on its own host, or is too busy to answer everybody, is no matter of the path: its sidecar has the evidence
+// and judges.
 func (c *Core) pathLost() bool {
 	now, t := c.now.Mono, c.opt.Timing
 	settled := 2 * t.VantageSilence
@@ -54,10 +55,10 @@ func (c *Core) pathLost() bool {
 		return false
 	}
 	if c.isPrimary() {
-		if c.state != Serving || isDead(c.sensed.Server) {
+		if c.state != Serving || isDead(c.sensed.Server) || c.sensed.Server.Busy {
 			return false
 		}
-	} else if p := c.peers[c.record.Primary]; c.fresh(p) && isDead(p.report.Server) {
+	} else if p := c.peers[c.record.Primary]; c.fresh(p) && (isDead(p.report.Server) || p.report.Server.Busy) {
 		return false
 	} else if c.vote.silent(now, t.Suspect) || c.vote.since == 0 || now-c.vote.since < settled {
 		return false

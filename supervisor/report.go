@@ -16,9 +16,10 @@ const (
 // View is what one node sees of one target.
 type View struct {
 	Class Class         `json:"class"`
-	Code  int           `json:"code"` // last SIP status code, 0 without one
-	RTT   time.Duration `json:"rtt"`  // of the last answer
-	Text  string        `json:"text"` // for people: "refused", "no answer for 350ms", "200 in 0.3ms"
+	Code  int           `json:"code"`           // last SIP status code, 0 without one
+	RTT   time.Duration `json:"rtt"`            // of the last answer
+	Text  string        `json:"text"`           // for people: "refused", "no answer for 350ms", "200 in 0.3ms"
+	Busy  bool          `json:"busy,omitempty"` // of a member's own SIP server: it answers, but not everybody in time
 }
 
 // Report is what a node tells the others about itself and about what it sees. It informs; it never extends a lease.

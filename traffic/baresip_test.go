@@ -17,7 +17,7 @@ func baresipRegisters(t *testing.T, h far, transport string, accounts int) uint6
 	t.Helper()
 	path, err := exec.LookPath("baresip")
 	if err != nil {
-		t.Skip("the package baresip-core is not there")
+		t.Fatal("baresip is not installed: contrib/lab/setup.sh installs it")
 	}
 	dir := t.TempDir()
 	var list strings.Builder

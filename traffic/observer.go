@@ -145,13 +145,16 @@ func (o *observer) asked(m *sip.Message, at time.Duration) {
 }
 
 func (o *observer) answered(m *sip.Message, at time.Duration) {
-	key, method, ok := o.transaction(m)
+	key, _, ok := o.transaction(m)
 	if !ok {
 		return
 	}
 	progress := m.Status > 100
-	if progress && methodIndex(method) != options {
+	if progress {
 		o.stats.LastAnswer = max(o.stats.LastAnswer, at)
+	}
+	if m.Status == 503 {
+		o.stats.Unavailable++
 	}
 	o.answers.answer(key, progress, at)
 }

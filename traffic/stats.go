@@ -54,8 +54,9 @@ type Stats struct {
 	Forgotten     uint64 // there were more open ones than the table holds, which is 65536
 
 	InvitesAnswered uint64 // INVITEs from the network with an answer above 100
-	// The last response above 100 to a request other than OPTIONS that this host sent to the network: evidence that calls work.
-	LastAnswer time.Duration
+	// The last response above 100 that this host sent to the network, in time or not: evidence that requests of others are worked on.
+	LastAnswer  time.Duration
+	Unavailable uint64 // responses with 503 to the network
 }
 
 // AnswerRatio gives the part of the requests that was answered, of those that were decided within the last 10 s. ok is false if there were

@@ -177,6 +177,8 @@ func (m *machine) stepUp(now time.Duration) step {
 	}
 	if m.busy == idle && m.jobs.ready(now) {
 		switch {
+		case now-m.renewAt >= renewEvery: // however often somebody makes us look
+			return step{kind: startJob, job: put}
 		case now >= m.checkAt:
 			return step{kind: startJob, job: check}
 		case now >= m.renewAt:

@@ -2,6 +2,7 @@ package vip
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -180,6 +181,27 @@ func TestMachine_linkComesBack(t *testing.T) {
 	w.m.relinked(w.now, true)
 	w.run(w.now + ms)
 	w.expect("put", "arm 131ms", "announce", "report true 1 <nil>", "probe")
+}
+
+// However often link events make it look, the lifetimes are renewed long before they end.
+func TestMachine_renewsWhileTheLinkFlaps(t *testing.T) {
+	for _, every := range []time.Duration{5 * ms, 100 * ms, 300 * ms, 700 * ms} {
+		w := newWorld(t, true)
+		w.hold(1, time.Hour)
+		w.trace = nil
+		last, longest := w.now, time.Duration(0)
+		for end := w.now + 10*time.Second; w.now < end; {
+			w.m.relinked(w.now, true)
+			w.run(w.now + every)
+			if slices.Contains(w.trace, "put") {
+				longest, last = max(longest, w.now-last), w.now
+			}
+			w.trace = nil
+		}
+		if longest = max(longest, w.now-last); longest > 3*renewEvery {
+			t.Errorf("a link event every %v: no renewal for %v, and the kernel removes the address after 2s", every, longest)
+		}
+	}
 }
 
 // A held address that disappears is put back at once and announced anew; an event that means nothing costs one look.

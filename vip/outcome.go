@@ -117,7 +117,9 @@ func (m *machine) placed(now time.Duration, r result) {
 	if r.err != nil || !m.wanted(now) {
 		m.addr = unknown
 	}
-	m.renewAt = now + renewEvery
+	if r.job == put { // a check only adds what is missing
+		m.renewAt = now + renewEvery
+	}
 	if errors.Is(r.err, errTooLate) { // no failure: not wanted any more, or extended and to be tried again
 		return
 	}

@@ -12,18 +12,28 @@ import (
 
 	"github.com/understudy-sip/understudy/supervisor"
 	"github.com/understudy-sip/understudy/supervisor/raw"
+	"github.com/understudy-sip/understudy/supervisor/sipserver"
 	"github.com/understudy-sip/understudy/vip"
 )
 
 // watchedAddress tells the monitor of the service address what the role wants, before the effector makes it so.
 type watchedAddress struct {
 	address
-	monitor *vip.Monitor
+	monitor *vip.Monitor      // nil without the monitoring
+	server  *sipserver.Server // this member's own
 }
 
 func (w *watchedAddress) Set(h supervisor.Hold) {
-	w.monitor.Set(h)
+	if w.monitor != nil {
+		w.monitor.Set(h)
+	}
 	w.address.Set(h)
+}
+
+// Announce comes when somebody misses answers. They may be late only, because the server is busy.
+func (w *watchedAddress) Announce() {
+	w.server.Look()
+	w.address.Announce()
 }
 
 // addressWatch is sip-iptakeover-monitoring: whether the service address is where it should be, nowhere else, and known to be there.

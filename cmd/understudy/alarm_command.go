@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,16 +40,7 @@ event_id, text, evidence, node, first, last, count, acked_by, pending.`,
 			if err != nil {
 				return explain(err, origin)
 			}
-			text := renderAlarms(alarms, a.zone)
-			if out.value == "json" {
-				b, err := json.MarshalIndent(alarms, "", "  ")
-				if err != nil {
-					return fmt.Errorf("encode the alarms: %w", err)
-				}
-				text = string(b) + "\n"
-			}
-			_, err = io.WriteString(a.stdout, text)
-			return err
+			return a.answer(out, alarms, renderAlarms(alarms, a.zone))
 		},
 	}
 	out = outputFlag(cmd)
@@ -62,19 +51,16 @@ func renderAlarms(alarms []status.Alarm, zone *time.Location) string {
 	if len(alarms) == 0 {
 		return "No active alarm.\n"
 	}
-	var b strings.Builder
-	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	row := func(cells ...string) { _, _ = fmt.Fprintln(table, printableCells(cells)) }
-	row("SEVERITY", "CONDITION", "OBJECT", "SINCE", "COUNT", "BY", "ACK", "TEXT")
-	for _, l := range alarms {
-		ack := dash(l.AckedBy)
-		if l.Pending {
-			ack = "pending"
+	return drawTable(func(row func(...string)) {
+		row("SEVERITY", "CONDITION", "OBJECT", "SINCE", "COUNT", "BY", "ACK", "TEXT")
+		for _, l := range alarms {
+			ack := dash(l.AckedBy)
+			if l.Pending {
+				ack = "pending"
+			}
+			row(string(l.Severity), l.Condition, l.Object, l.First.In(zone).Format(timeLayout), fmt.Sprint(l.Count), string(l.Node), ack, l.Text)
 		}
-		row(string(l.Severity), l.Condition, l.Object, l.First.In(zone).Format(timeLayout), fmt.Sprint(l.Count), string(l.Node), ack, l.Text)
-	}
-	_ = table.Flush() // a Builder takes everything
-	return b.String()
+	})
 }
 
 func alarmConditionsCommand(a *app) *cobra.Command {
@@ -94,27 +80,24 @@ func alarmConditionsCommand(a *app) *cobra.Command {
 }
 
 func renderConditions(o alarm.Options) string {
-	var b strings.Builder
-	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	row := func(cells ...string) { _, _ = fmt.Fprintln(table, printableCells(cells)) }
-	row("CONDITION", "SEVERITY", "RAISED BY", "ENDED BY", "REACTIONS", "MEANS")
-	for _, c := range o.Conditions {
-		ends := dash(c.Cancel)
-		if c.CancelAfter > 0 {
-			ends = strings.TrimPrefix(fmt.Sprintf("%s, %s", c.Cancel, Duration(c.CancelAfter)), ", ")
+	return drawTable(func(row func(...string)) {
+		row("CONDITION", "SEVERITY", "RAISED BY", "ENDED BY", "REACTIONS", "MEANS")
+		for _, c := range o.Conditions {
+			ends := dash(c.Cancel)
+			if c.CancelAfter > 0 {
+				ends = strings.TrimPrefix(fmt.Sprintf("%s, %s", c.Cancel, Duration(c.CancelAfter)), ", ")
+			}
+			reactions := c.Reactions
+			if reactions == nil {
+				reactions = o.Default
+			}
+			what := string(c.Severity)
+			if !c.Enabled {
+				what = "off"
+			}
+			row(c.Name, what, c.Detect, ends, dash(strings.Join(reactions, ", ")), c.Text)
 		}
-		reactions := c.Reactions
-		if reactions == nil {
-			reactions = o.Default
-		}
-		what := string(c.Severity)
-		if !c.Enabled {
-			what = "off"
-		}
-		row(c.Name, what, c.Detect, ends, dash(strings.Join(reactions, ", ")), c.Text)
-	}
-	_ = table.Flush()
-	return b.String()
+	})
 }
 
 func alarmRaiseCommand(a *app) *cobra.Command {

@@ -15,6 +15,8 @@ const (
 	conditionsEvery = time.Second
 	noPrimaryAfter  = 5 * time.Second
 	pauseEndsSoon   = 10 * time.Minute
+	certificateSoon = 30 * 24 * time.Hour // a certificate that ends within this time is to be renewed
+	certificateLook = time.Minute
 )
 
 // conditions watches what no single sensor can tell: the pair as a whole, as this node sees it.
@@ -26,6 +28,8 @@ type conditions struct {
 
 	vacantSince time.Time
 	epoch       supervisor.Epoch
+	lates       uint64
+	looked      time.Time // when the certificate was looked at last
 }
 
 // Run looks once a second until ctx ends.
@@ -51,10 +55,12 @@ func (c *conditions) judge() {
 		alive  []supervisor.NodeID // who gets answers from the service address
 		dead   []supervisor.NodeID // and who doesn't
 		now    supervisor.Now
+		lates  uint64
 	)
 	c.look(func(core *supervisor.Core, at supervisor.Now) {
 		record, own, heard, now = core.Record(), core.Report(), core.Heard(at), at
 		alive, dead = core.PathViews()
+		lates = core.Lates()
 	})
 	if own.Node == "" {
 		return // the core did not answer; the service manager is told elsewhere
@@ -71,6 +77,7 @@ func (c *conditions) judge() {
 	c.policy(record, now)
 	c.path(record, alive, dead)
 	c.configuration(own, fresh)
+	c.host(lates, now.Wall)
 	role := alarm.Role{Primary: record.Primary, Synced: own.State != supervisor.Starting}
 	if p, there := fresh[record.Primary]; !there || p.State.Role() != supervisor.RolePrimary {
 		role.Primary = "" // whoever sees something tells of it
@@ -183,6 +190,25 @@ func (c *conditions) configuration(own supervisor.Report, fresh map[supervisor.N
 				fmt.Sprintf("the configurations of %s and %s differ", own.Node, id), own.ConfigHash+" and "+r.ConfigHash)
 		}
 	}
+}
+
+// host: what is wrong with this node's own host and files.
+func (c *conditions) host(lates uint64, now time.Time) {
+	me := string(c.setup.Self)
+	if n := lates - c.lates; n > 0 {
+		c.edges.event("loop-late", me, fmt.Sprintf("%s did not get the processor in time, %d times in the last second", me, n))
+	}
+	c.lates = lates
+	if now.Sub(c.looked).Abs() < certificateLook {
+		return
+	}
+	c.looked = now
+	end, err := tlsFiles(c.setup).Expires()
+	text := fmt.Sprintf("the certificate of %s expires on %s: make a new one with `understudy pki issue`", me, end.Format(time.DateOnly))
+	if err != nil {
+		text = fmt.Sprintf("the certificate of %s can't be read: %v", me, err)
+	}
+	c.edges.level(err != nil || end.Sub(now) < certificateSoon, "cert-expiring", me, text, "")
 }
 
 func reasonsOf(fresh map[supervisor.NodeID]supervisor.Report) string {

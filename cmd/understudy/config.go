@@ -143,7 +143,7 @@ func defaultConfig() Config {
 		Devices:   map[string]Device{}, Alarms: AlarmsConfig{Reactions: map[string]Reaction{}, Conditions: map[string]Condition{}},
 		TLibNIC: true, SIPNIC: true, SIPIPTakeover: true,
 		Traffic:          Traffic{Unanswered: Duration(time.Second)},
-		NIC:              NIC{Settle: Duration(2 * time.Second), GatewayEvery: Duration(time.Second), GatewayFall: 3},
+		NIC:              NIC{DownDelay: ms(20), Settle: Duration(2 * time.Second), GatewayEvery: Duration(time.Second), GatewayFall: 3},
 		OnQuorumLoss:     Demote,
 		SwitchoverBudget: Budget{Count: 3, Per: time.Hour},
 		Hooks:            Hooks{Timeout: Duration(10 * time.Second)},

@@ -193,6 +193,11 @@ func (d *decoder) checkDevices(c *Config) {
 		if (dev.User == "") != (dev.Password == "") && d.fine(at) {
 			d.problem(at, "give both or neither", "user and password-file belong together")
 		}
+		if d.fine(at) {
+			if err := deviceOf(name, dev).Validate(anyCertificate); err != nil {
+				d.problem(at, "correct it", "%v", err)
+			}
+		}
 	}
 	if c.SIPPassCheck && checked == 0 && d.fine("devices") && d.fine("sip-pass-check") {
 		d.problem("sip-pass-check", "give at least one device under devices an oos-check", "it needs a service device that is checked, and there is none")

@@ -34,7 +34,8 @@ type Traffic struct {
 
 // NIC says how interfaces are judged.
 type NIC struct {
-	Settle       Duration   `key:"settle" min:"0s" max:"10m"` // a flapping one has to be up for so long until it counts as up
+	DownDelay    Duration   `key:"down-delay" min:"0s" max:"1m"` // it has to lack its carrier for so long until it counts as down
+	Settle       Duration   `key:"settle" min:"0s" max:"10m"`    // a flapping one has to be up for so long until it counts as up
 	Gateway      netip.Addr `key:"gateway"`
 	GatewayEvery Duration   `key:"gateway-every" min:"100ms" max:"1m"`
 	GatewayFall  int        `key:"gateway-fall" min:"1" max:"100"`

@@ -28,18 +28,19 @@ type devices struct {
 	checker *device.Checker
 	period  time.Duration
 	primary atomic.Bool
+	invites *invites
 }
 
 func newDevices(s *Setup, e *edges, hooks *hook.Queue, log *zap.Logger) (*devices, error) {
-	d := &devices{setup: s, log: log.Named("devices"), edges: e, hooks: hooks}
+	d := &devices{setup: s, log: log.Named("devices"), edges: e, hooks: hooks, invites: newInvites()}
 	if s.Me().Witness || len(s.Devices) == 0 {
 		return d, nil
 	}
 	o := device.DefaultOptions()
 	o.Source, o.Report, o.TLS, o.Logger = d.source, d.verdict, anyCertificate, log
 	for _, name := range slices.Sorted(maps.Keys(s.Devices)) {
-		one, err := deviceOf(name, s.Devices[name], s.Self)
-		if err != nil {
+		one := deviceOf(name, s.Devices[name])
+		if err := logIn(&one, s.Devices[name], s.Self); err != nil {
 			return nil, err
 		}
 		o.Devices = append(o.Devices, one)
@@ -50,19 +51,24 @@ func newDevices(s *Setup, e *edges, hooks *hook.Queue, log *zap.Logger) (*device
 	return d, err
 }
 
-func deviceOf(name string, c Device, self supervisor.NodeID) (device.Device, error) {
-	d := device.Device{
+func deviceOf(name string, c Device) device.Device {
+	return device.Device{
 		Name: name, URI: c.URI.String(), Check: time.Duration(c.Check), Force: time.Duration(c.Force), Recovery: time.Duration(c.Recovery),
 		MaxForwards: c.MaxForwards,
 	}
-	if c.User != "" {
-		secret, err := os.ReadFile(forNode(c.Password, self))
-		if err != nil {
-			return d, fmt.Errorf("device %s: read its password: %w", name, err)
-		}
-		d.Credentials = &device.Credentials{User: c.User, Password: strings.TrimRight(string(secret), "\r\n")}
+}
+
+// logIn adds the credentials, which are in a file of their own.
+func logIn(d *device.Device, c Device, self supervisor.NodeID) error {
+	if c.User == "" {
+		return nil
 	}
-	return d, nil
+	secret, err := os.ReadFile(forNode(c.Password, self))
+	if err != nil {
+		return fmt.Errorf("device %s: read its password: %w", d.Name, err)
+	}
+	d.Credentials = &device.Credentials{User: c.User, Password: strings.TrimRight(string(secret), "\r\n")}
+	return nil
 }
 
 // source is the service address where this node holds it: devices see one pair, and let one address in.
@@ -99,8 +105,17 @@ func (d *devices) verdict(v device.Verdict) {
 
 // heard passes on what the observer saw of a device.
 func (d *devices) heard(m *sip.Message, at traffic.Meta) {
-	if d.checker == nil || !at.In {
+	if d.checker == nil {
 		return
+	}
+	if !at.In {
+		if m.Request && string(m.Method) == "INVITE" {
+			d.invites.sent(m.TopViaBranch(), at.To, at.At)
+		}
+		return
+	}
+	if !m.Request {
+		d.invites.answered(m.TopViaBranch())
 	}
 	h := device.Hint{From: at.From, Kind: device.Message}
 	switch {
@@ -113,6 +128,13 @@ func (d *devices) heard(m *sip.Message, at traffic.Meta) {
 		}
 	}
 	d.checker.Heard(h)
+}
+
+// timeOut tells of the devices that left an INVITE unanswered.
+func (d *devices) timeOut(now time.Duration) {
+	for _, to := range d.invites.expired(now) {
+		d.checker.Heard(device.Hint{From: to, Kind: device.Timeout})
+	}
 }
 
 func (d *devices) allOut() bool { return d.checker != nil && d.checker.AllOut() }

@@ -39,6 +39,10 @@ func TestHook_hostile(t *testing.T) {
 			}
 			p.healthy()
 			p.untilLog(p.primary(), "ended at its time limit")
+			p.until("an alarm says so", func() bool {
+				out, _ := p.cli(p.primary(), "alarm", "list")
+				return strings.Contains(out, "hook-failed")
+			})
 			p.must(p.Stop())
 			p.until("no hook is left", func() bool {
 				out, _ := p.lab.Run("a", "sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")

@@ -9,12 +9,15 @@ import (
 	"github.com/understudy-sip/understudy/supervisor"
 )
 
+// silenceRule is the configuration of a pair that gives the role away when no SIP arrives.
+const silenceRule = "sip-pass-check: true\ndevices: {gone: {uri: \"sip:10.77.2.77\", oos-check: 1s, oos-force: 1s}}\n"
+
 // A pair without any SIP traffic, whose only checked device is gone, switches at P, 2P and 4P, and stays from the first message on
 // (S4-08 to S4-26). P is 1 s of oos-check and 5 s that an oos-force of 1 s counts for. A witness that restarts makes no difference.
 func TestSilence(t *testing.T) {
 	const period = 6 * time.Second
 	p := newRig(t, func(p *rig) {
-		p.extra = "sip-pass-check: true\ndevices: {gone: {uri: \"sip:10.77.2.77\", oos-check: 1s, oos-force: 1s}}\n"
+		p.extra = silenceRule
 	})
 	p.lab.Client.Pause(true)
 	defer p.lab.Client.Pause(false)

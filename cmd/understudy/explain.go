@@ -1,11 +1,7 @@
 package main
 
 import (
-	"encoding/json"
-	"fmt"
-	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -27,16 +23,7 @@ With -o json: an object with the keys node, primary, epoch, decision, facts (abo
 			if err != nil {
 				return explain(err, origin)
 			}
-			text := renderExplanation(e)
-			if out.value == "json" {
-				b, err := json.MarshalIndent(e, "", "  ")
-				if err != nil {
-					return fmt.Errorf("encode the explanation: %w", err)
-				}
-				text = string(b) + "\n"
-			}
-			_, err = io.WriteString(a.stdout, text)
-			return err
+			return a.answer(out, e, renderExplanation(e))
 		},
 	}
 	out = outputFlag(cmd)
@@ -47,13 +34,12 @@ With -o json: an object with the keys node, primary, epoch, decision, facts (abo
 func renderExplanation(e supervisor.Explanation) string {
 	var b strings.Builder
 	b.WriteString(printable("Decision: "+e.Decision) + "\n\n")
-	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	row := func(cells ...string) { _, _ = fmt.Fprintln(table, printableCells(cells)) }
-	row("ABOUT", "SEEN BY", "WHAT", "FINDING", "VOTE")
-	for _, f := range e.Facts {
-		row(dash(string(f.About)), string(f.From), f.What, f.Says, dash(string(f.Vote)))
-	}
-	_ = table.Flush() // a Builder takes everything
+	b.WriteString(drawTable(func(row func(...string)) {
+		row("ABOUT", "SEEN BY", "WHAT", "FINDING", "VOTE")
+		for _, f := range e.Facts {
+			row(dash(string(f.About)), string(f.From), f.What, f.Says, dash(string(f.Vote)))
+		}
+	}))
 	list := func(title string, lines []string) {
 		if len(lines) == 0 {
 			return

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
@@ -28,26 +26,11 @@ With -o json: an array of objects with the keys epoch, at, from, to, trigger, re
 			if err != nil {
 				return explain(err, origin)
 			}
-			return a.writeHistory(newest(history, n), out.value == "json")
+			history = newest(history, n)
+			return a.answer(out, history, renderHistory(history, a.zone))
 		},
 	}
 	cmd.Flags().IntVarP(&n, "number", "n", 20, "show the last `N`")
 	out = outputFlag(cmd)
 	return cmd
-}
-
-func (a *app) writeHistory(history []supervisor.Switchover, asJSON bool) error {
-	text := renderHistory(history, a.zone)
-	if asJSON {
-		if history == nil {
-			history = []supervisor.Switchover{}
-		}
-		b, err := json.MarshalIndent(history, "", "  ")
-		if err != nil {
-			return fmt.Errorf("encode the history: %w", err)
-		}
-		text = string(b) + "\n"
-	}
-	_, err := io.WriteString(a.stdout, text)
-	return err
 }

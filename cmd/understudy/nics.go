@@ -36,27 +36,27 @@ type nics struct {
 func newNICs(s *Setup, senses *senses, e *edges, log *zap.Logger) (*nics, error) {
 	n := &nics{log: log, senses: senses, edges: e, node: s.Self, state: map[string]nic.State{}}
 	me := s.Me()
-	service := nic.DefaultMonitor()
-	service.Name, service.Link, service.DebounceUp = nicService, me.Interface, time.Duration(s.NIC.Settle)
-	monitors := []nic.Monitor{service}
-	add := func(name string, address netip.Addr) {
+	var monitors []nic.Monitor
+	add := func(name, link string, address netip.Addr) {
 		m := nic.DefaultMonitor()
-		m.Name, m.Address, m.DebounceUp = name, address, time.Duration(s.NIC.Settle)
+		m.Name, m.Link, m.Address = name, link, address
+		m.DebounceDown, m.DebounceUp = time.Duration(s.NIC.DownDelay), time.Duration(s.NIC.Settle)
 		monitors = append(monitors, m)
 	}
+	add(nicService, me.Interface, netip.Addr{})
 	if s.SIPNIC {
 		address := me.SIPNIC
 		if !address.IsValid() {
 			address = me.SIPAddress
 		}
-		add(nicSIP, address)
+		add(nicSIP, "", address)
 		last := &monitors[len(monitors)-1]
 		if g := s.NIC.Gateway; g.IsValid() {
 			last.Gateway, last.GatewayPeriod, last.GatewayFall = g, time.Duration(s.NIC.GatewayEvery), s.NIC.GatewayFall
 		}
 	}
 	if s.TLibNIC {
-		add(nicTLib, me.Address.Addr())
+		add(nicTLib, "", me.Address.Addr())
 	}
 	var err error
 	n.watcher, err = nic.New(nic.Options{Monitors: monitors, Report: n.is, ReportGateway: n.gateway, Logger: log})
@@ -76,7 +76,7 @@ func (n *nics) is(s nic.State) {
 		reason = supervisor.ReasonNIC
 	}
 	n.senses.nic(s.Name, reason, s.Up)
-	n.edges.level(!s.Up, "nic-down", string(n.node)+" "+s.Name, s.Text, "")
+	n.edges.level(!s.Up || s.Flapping, "nic-down", string(n.node)+" "+s.Name, s.Text, "")
 }
 
 func (n *nics) gateway(g nic.Gateway) {

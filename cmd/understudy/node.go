@@ -54,6 +54,7 @@ const (
 	leaveLimit   = 3 * time.Second  // for handing the role over
 	drainLimit   = 10 * time.Second // for the hooks that follow
 	proposeLimit = time.Second
+	clockSkew    = 2 * time.Second // by which the nodes' clocks may differ without a word
 )
 
 // runNode is the daemon: it builds the parts, runs them and takes them down in the order that never leaves the address behind.
@@ -71,7 +72,7 @@ func (n *node) build(ctx context.Context) (err error) {
 	s := n.setup
 	post := func(ev supervisor.Event) { n.runner.Post(ev) }
 	n.senses = newSenses(s.Me().Witness, post)
-	if n.hooks, err = newHooks(s, n.log); err != nil {
+	if n.hooks, err = newHooks(s, n.hooked, n.log); err != nil {
 		return err
 	}
 	fence := supervisor.FenceNone
@@ -98,11 +99,11 @@ func (n *node) build(ctx context.Context) (err error) {
 	if n.owner, err = newAddressWatch(s, n.address, n.senses, n.edges, n.log); err != nil {
 		return err
 	}
-	if n.owner.monitor != nil {
-		n.address = &watchedAddress{address: n.address, monitor: n.owner.monitor}
-	}
 	if n.probes, err = newProbes(s, n.senses, n.edges, n.log); err != nil {
 		return err
+	}
+	if n.address != nil {
+		n.address = &watchedAddress{address: n.address, monitor: n.owner.monitor, server: n.probes.own}
 	}
 	if !s.Me().Witness {
 		if n.nics, err = newNICs(s, n.senses, n.edges, n.log); err != nil {
@@ -155,7 +156,7 @@ func (n *node) storeOptions(boot uint64) raftstore.Options {
 	s := n.setup
 	o := raftstore.Options{
 		Self: s.Self, Boot: boot, Cluster: s.Cluster, Version: n.boot.Version, ConfigHash: s.Hash, Dir: s.StateDir,
-		TLS: raftstore.TLSFiles{CA: s.TLS.CA, Cert: s.TLS.Cert, Key: s.TLS.Key}, Timing: s.Timing, Logger: n.log,
+		TLS: tlsFiles(s), Timing: s.Timing, Logger: n.log,
 		OnMessage: func(from supervisor.NodeID, m supervisor.Message) {
 			n.runner.Post(supervisor.Received{From: from, Message: m})
 		},
@@ -167,6 +168,10 @@ func (n *node) storeOptions(boot uint64) raftstore.Options {
 		OnReport: func(r supervisor.Report) {
 			n.runner.Post(supervisor.Reported{Report: r})
 			n.owner.heard(r)
+		},
+		OnClock: func(id supervisor.NodeID, ahead time.Duration) {
+			n.edges.level(ahead.Abs() > clockSkew, "clock-skew", string(id),
+				fmt.Sprintf("the clocks of %s and %s differ by %v: pauses, budgets and the history go by them", id, s.Self, ahead.Abs().Round(time.Millisecond)), "")
 		},
 		OnPeer: func(id supervisor.NodeID, up bool) {
 			n.log.Info("peer", zap.String("peer", string(id)), zap.Bool("up", up))
@@ -192,6 +197,19 @@ func (n *node) storeOptions(boot uint64) raftstore.Options {
 		o.Nodes = append(o.Nodes, raftstore.Node{Node: v, Addr: s.Nodes[v.ID].Address.String()})
 	}
 	return o
+}
+
+func tlsFiles(s *Setup) raftstore.TLSFiles {
+	return raftstore.TLSFiles{CA: s.TLS.CA, Cert: s.TLS.Cert, Key: s.TLS.Key}
+}
+
+// hooked tells of the end of an operator's program.
+func (n *node) hooked(name string, _ hook.Event, r hook.Result) {
+	text := ""
+	if r.Err != nil {
+		text = fmt.Sprintf("the hook %s failed: %v", name, r.Err)
+	}
+	n.edges.level(r.Err != nil, "hook-failed", string(n.setup.Self)+" "+name, text, string(r.Output))
 }
 
 // became tells those parts that work differently on the primary.

@@ -44,7 +44,7 @@ func newProbes(s *Setup, senses *senses, e *edges, log *zap.Logger) (*probes, er
 	if !s.Me().Witness {
 		p.own, err = sipserver.New(sipserver.Options{
 			Listen:  []sipserver.Socket{{Addr: p.at(s.Me().SIPAddress), Transport: string(s.SIPServer.Transport)}},
-			Process: s.SIPServer.Process, HangAfter: time.Duration(s.SIPServer.HangAfter), Report: p.server, Logger: log,
+			Besides: p.besides(), Process: s.SIPServer.Process, HangAfter: time.Duration(s.SIPServer.HangAfter), Report: p.server, Logger: log,
 		})
 		if err != nil {
 			return nil, err
@@ -52,6 +52,15 @@ func newProbes(s *Setup, senses *senses, e *edges, log *zap.Logger) (*probes, er
 	}
 	p.prober, err = oos.New(oos.Options{Targets: p.targets(true), Report: p.seen, Logger: log})
 	return p, err
+}
+
+// besides are the sockets of a server that is bound to the service addresses one by one.
+func (p *probes) besides() []sipserver.Socket {
+	var list []sipserver.Socket
+	for _, a := range p.setup.ServiceAddress.Addresses {
+		list = append(list, sipserver.Socket{Addr: p.at(a.Addr()), Transport: string(p.setup.SIPServer.Transport)})
+	}
+	return list
 }
 
 func (p *probes) at(a netip.Addr) netip.AddrPort {
@@ -138,6 +147,7 @@ func (p *probes) server(st sipserver.Status) {
 	if st.Reason != "" && st.Text != "" {
 		st.View.Text = st.Text
 	}
+	st.View.Busy = st.Busy
 	var deaf time.Duration
 	if st.Reason == supervisor.ReasonListener {
 		deaf = clock().Mono - time.Since(st.Outage.Since)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode/utf8"
 
@@ -206,24 +205,22 @@ func alarmsTable(s status.Snapshot) string {
 	if len(s.Alarms) == 0 {
 		return ""
 	}
-	var b strings.Builder
-	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	row := func(cells ...string) { _, _ = fmt.Fprintln(table, printableCells(cells)) }
 	shown := s.Alarms[:min(alarmsShown, len(s.Alarms))]
 	cared := slices.ContainsFunc(shown, func(a status.Alarm) bool { return careCell(a) != "-" })
-	line := func(severity, condition, object, age, care, text string) {
-		if cared {
-			row(severity, condition, object, age, care, text)
-		} else {
-			row(severity, condition, object, age, text)
+	drawn := drawTable(func(row func(...string)) {
+		line := func(severity, condition, object, age, care, text string) {
+			if cared {
+				row(severity, condition, object, age, care, text)
+			} else {
+				row(severity, condition, object, age, text)
+			}
 		}
-	}
-	line("ALARM", "CONDITION", "OBJECT", "AGE", "CARE", "TEXT")
-	for _, a := range shown {
-		line(severityWord(a.Severity), a.Condition, a.Object, ageCell(a, s.At), careCell(a), a.Text)
-	}
-	_ = table.Flush() // a Builder takes everything
-	lines := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+		line("ALARM", "CONDITION", "OBJECT", "AGE", "CARE", "TEXT")
+		for _, a := range shown {
+			line(severityWord(a.Severity), a.Condition, a.Object, ageCell(a, s.At), careCell(a), a.Text)
+		}
+	})
+	lines := strings.Split(strings.TrimSuffix(drawn, "\n"), "\n")
 	for i := range lines {
 		lines[i] = clip(lines[i], screenWidth)
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/understudy-sip/understudy/supervisor"
@@ -21,13 +20,12 @@ const (
 func renderStatus(s status.Snapshot, zone *time.Location) string {
 	var b strings.Builder
 	b.WriteString(headline(s, zone) + "\n\n")
-	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	row := func(cells ...string) { _, _ = fmt.Fprintln(table, printableCells(cells)) }
-	row("NODE", "ROLE", "SIP", "ADDRESS", "LEASE", "FENCE", "READY", "SEEN")
-	for _, n := range s.Nodes {
-		row(string(n.Name), roleCell(n), sipCell(n, s), addressCell(n, s), leaseCell(n), fenceCell(n), readyCell(n), seenCell(n, s))
-	}
-	_ = table.Flush() // a Builder takes everything
+	b.WriteString(drawTable(func(row func(...string)) {
+		row("NODE", "ROLE", "SIP", "ADDRESS", "LEASE", "FENCE", "READY", "SEEN")
+		for _, n := range s.Nodes {
+			row(string(n.Name), roleCell(n), sipCell(n, s), addressCell(n, s), leaseCell(n), fenceCell(n), readyCell(n), seenCell(n, s))
+		}
+	}))
 	b.WriteString("\n")
 	for _, p := range s.Problems {
 		b.WriteString("! " + printable(p) + "\n")
@@ -46,13 +44,6 @@ func renderStatus(s status.Snapshot, zone *time.Location) string {
 	}
 	b.WriteString(footer(s, zone))
 	return b.String()
-}
-
-func printableCells(cells []string) string {
-	for i := range cells {
-		cells[i] = printable(cells[i])
-	}
-	return strings.Join(cells, "\t")
 }
 
 func headline(s status.Snapshot, zone *time.Location) string {
@@ -205,27 +196,17 @@ func renderHistory(history []supervisor.Switchover, zone *time.Location) string 
 	if len(history) == 0 {
 		return "No switchover yet.\n"
 	}
-	var b strings.Builder
-	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	row := func(cells ...string) { _, _ = fmt.Fprintln(table, printableCells(cells)) }
-	row("EPOCH", "WHEN ("+history[0].At.In(zone).Format("MST")+")", "FROM", "TO", "TRIGGER", "REASON", "BY")
-	for _, h := range history {
-		row(fmt.Sprint(h.Epoch), h.At.In(zone).Format(timeLayout), dash(string(h.From)), string(h.To), string(h.Trigger), dash(h.Reason), dash(h.By))
-	}
-	_ = table.Flush()
-	return b.String()
+	return drawTable(func(row func(...string)) {
+		row("EPOCH", "WHEN ("+history[0].At.In(zone).Format("MST")+")", "FROM", "TO", "TRIGGER", "REASON", "BY")
+		for _, h := range history {
+			row(fmt.Sprint(h.Epoch), h.At.In(zone).Format(timeLayout), dash(string(h.From)), string(h.To), string(h.Trigger), dash(h.Reason), dash(h.By))
+		}
+	})
 }
 
-func dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
-
-// newest gives the last n, the newest first.
+// newest gives the last n, the newest first; not nil, which JSON would show as null.
 func newest(history []supervisor.Switchover, n int) []supervisor.Switchover {
-	out := slices.Clone(history[max(len(history)-n, 0):])
+	out := append([]supervisor.Switchover{}, history[max(len(history)-n, 0):]...)
 	slices.Reverse(out)
 	return out
 }

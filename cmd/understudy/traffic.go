@@ -105,14 +105,18 @@ func (w *observed) Run(ctx context.Context) error {
 
 func (w *observed) pass() {
 	now, s := raw.Clock(), w.monitor.Snapshot()
-	answered, unanswered := s.AnsweredAll-w.last.AnsweredAll, s.UnansweredAll-w.last.UnansweredAll
+	last := w.last
 	w.last = s
+	w.devices.timeOut(now)
 	w.pace.add(time.Now(), s.In.Total(), s.Out.Total())
-	if answered+unanswered > 0 {
-		facts := sipserver.TrafficFacts{Requests: int(answered + unanswered), Answered: int(answered)} //nolint:gosec // of one second
-		if s.LastAnswer > 0 {
-			facts.LastAnswer = time.Now().Add(s.LastAnswer - now)
-		}
+	answered := s.AnsweredAll - last.AnsweredAll
+	facts := sipserver.TrafficFacts{ //nolint:gosec // of one second
+		Requests: int(answered + s.UnansweredAll - last.UnansweredAll), Answered: int(answered), Unavailable: int(s.Unavailable - last.Unavailable),
+	}
+	if s.LastAnswer > last.LastAnswer {
+		facts.LastAnswer = time.Now().Add(s.LastAnswer - now)
+	}
+	if facts != (sipserver.TrafficFacts{}) {
 		w.own.Traffic(facts)
 	}
 	if w.setup.SIPPassCheck {

@@ -102,9 +102,10 @@ func (n *node) startSensors(parts *stages) error {
 	return nil
 }
 
-func newHooks(s *Setup, log *zap.Logger) (*hook.Queue, error) {
+func newHooks(s *Setup, done func(string, hook.Event, hook.Result), log *zap.Logger) (*hook.Queue, error) {
 	return hook.New(hook.Options{
-		OnPrimary: s.Hooks.OnPrimary, OnBackup: s.Hooks.OnBackup, Notify: s.Hooks.Notify, Limit: time.Duration(s.Hooks.Timeout), Logger: log,
+		OnPrimary: s.Hooks.OnPrimary, OnBackup: s.Hooks.OnBackup, Notify: s.Hooks.Notify, Limit: time.Duration(s.Hooks.Timeout),
+		Done: done, Logger: log,
 	})
 }
 

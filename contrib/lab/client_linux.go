@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,10 +19,11 @@ const AskInterval = 2 * time.Millisecond
 // memory is how long the client and the observer remember.
 const memory = 5 * time.Minute
 
-// Client asks the service address by OPTIONS, once in AskInterval, each time with a Call-ID and branch of its own and without
+// Client asks the service address, by OPTIONS unless a fault concerns these, once in AskInterval, each time with a Call-ID and branch of its own and without
 // retransmission, and remembers when each request was sent, when it was answered and by whom.
 type Client struct {
 	conn   *net.UDPConn
+	method atomic.Value // string
 	paused atomic.Bool
 	stop   atomic.Bool
 	wg     sync.WaitGroup
@@ -38,6 +40,7 @@ func (l *Lab) startClient() (*Client, error) {
 		return nil, err
 	}
 	c := &Client{conn: conn, first: 1}
+	c.AskBy("")
 	c.wg.Go(c.ask)
 	c.wg.Go(c.hear)
 	return c, nil
@@ -59,7 +62,7 @@ func (l *Lab) listen(host string, at netip.AddrPort) (conn *net.UDPConn, err err
 func (c *Client) ask() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	r := request{method: "OPTIONS", target: ServiceAddress, from: c.conn.LocalAddr().(*net.UDPAddr).AddrPort(), user: "lab"}
+	r := request{target: ServiceAddress, from: c.conn.LocalAddr().(*net.UDPAddr).AddrPort(), user: "lab"}
 	to := netip.AddrPortFrom(ServiceAddress, Port)
 	var buf []byte
 	for next := Now(); !c.stop.Load(); next = max(next+AskInterval, Now()) {
@@ -67,6 +70,7 @@ func (c *Client) ask() {
 		if c.paused.Load() {
 			continue
 		}
+		r.method = c.method.Load().(string)
 		r.serial = c.remember(Now())
 		buf = r.append(buf[:0])
 		_, _ = c.conn.WriteToUDPAddrPort(buf, to) // what can't be sent isn't answered, and that is what counts
@@ -94,7 +98,7 @@ func (c *Client) hear() {
 		if err != nil {
 			continue // an ICMP error, or the end
 		}
-		if a, ok := parseAnswer(buf[:n]); ok && a.code == 200 {
+		if a, ok := parseAnswer(buf[:n]); ok && a.serves() {
 			c.note(a, now)
 		}
 	}
@@ -115,6 +119,9 @@ func (c *Client) Window(from, to time.Duration) []Ask {
 	defer c.mu.Unlock()
 	return window(c.asks, func(a Ask) time.Duration { return a.Sent }, from-time.Second, to)
 }
+
+// AskBy asks by another method from now on: INVITE, whose calls the servers refuse as busy, or OPTIONS, also by no name.
+func (c *Client) AskBy(method string) { c.method.Store(cmp.Or(method, "OPTIONS")) }
 
 // Pause stops asking, or goes on.
 func (c *Client) Pause(paused bool) { c.paused.Store(paused) }

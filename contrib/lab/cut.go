@@ -3,7 +3,9 @@ package lab
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Cut is one direction of one connection that carries nothing: the switch drops From's frames to To. Links stay up and
@@ -29,12 +31,18 @@ func around(host string) []Cut {
 	return cuts
 }
 
-// cutTable is the switch's filter; the forward hook also sees every copy of a broadcast.
+// cutTable is the switch's filter; the forward hook also sees every copy of a broadcast. silent ports get no SIP from the client, lossy
+// ones lose a fifth of what goes each way.
 const cutTable = `table bridge lab {
 	set cuts { type ifname . ifname; }
+	set silent { type ifname; }
+	set lossy { type ifname; }
 	chain forward {
 		type filter hook forward priority 0; policy accept;
 		iifname . oifname @cuts drop
+		iifname "sip-c" oifname @silent udp dport 5060 drop
+		iifname @lossy numgen random mod 100 < 20 drop
+		oifname @lossy numgen random mod 100 < 20 drop
 	}
 }
 `
@@ -43,17 +51,57 @@ func (l *Lab) prepareCuts() error { return l.nft(switchName, cutTable) }
 
 // SetCuts makes cuts the cuts that are in force, in one step; none heals them all.
 func (l *Lab) SetCuts(cuts ...Cut) error {
-	script := "flush set bridge lab cuts\n"
-	if len(cuts) > 0 {
-		pairs := make([]string, len(cuts))
-		for i, c := range cuts {
-			pairs[i] = fmt.Sprintf("%q . %q", portName(c.Network, c.From), portName(c.Network, c.To))
+	pairs := make([]string, len(cuts))
+	for i, c := range cuts {
+		pairs[i] = fmt.Sprintf("%q . %q", portName(c.Network, c.From), portName(c.Network, c.To))
+	}
+	return l.fillSet("cuts", pairs)
+}
+
+// setSilent makes these hosts, and no other, get no SIP from the client.
+func (l *Lab) setSilent(hosts ...string) error {
+	var ports []string
+	for _, h := range hosts {
+		ports = append(ports, strconv.Quote(legOf(h, SIP).port()))
+	}
+	return l.fillSet("silent", ports)
+}
+
+// setLossy makes these hosts, and no other, lose a fifth of the packets each way in all their networks.
+func (l *Lab) setLossy(hosts ...string) error {
+	var ports []string
+	for _, leg := range legs {
+		if slices.Contains(hosts, leg.host) {
+			ports = append(ports, strconv.Quote(leg.port()))
 		}
-		slices.Sort(pairs)
-		script += "add element bridge lab cuts { " + strings.Join(slices.Compact(pairs), ", ") + " }\n"
+	}
+	return l.fillSet("lossy", ports)
+}
+
+// fillSet gives a set of the switch's filter its elements, in one step.
+func (l *Lab) fillSet(set string, elements []string) error {
+	script := "flush set bridge lab " + set + "\n"
+	if len(elements) > 0 {
+		slices.Sort(elements)
+		script += "add element bridge lab " + set + " { " + strings.Join(slices.Compact(elements), ", ") + " }\n"
 	}
 	if err := l.nft(switchName, script); err != nil {
-		return fmt.Errorf("cut %v: %w", cuts, err)
+		return fmt.Errorf("fill the switch's set %s with %v: %w", set, elements, err)
+	}
+	return nil
+}
+
+// flap takes a leg's carrier away for moments, again and again.
+func (l *Lab) flap(leg leg) error {
+	for range flaps {
+		if err := l.sw.setLink(leg.port(), false); err != nil {
+			return err
+		}
+		time.Sleep(flapDown)
+		if err := l.sw.setLink(leg.port(), true); err != nil {
+			return err
+		}
+		time.Sleep(flapEvery - flapDown)
 	}
 	return nil
 }

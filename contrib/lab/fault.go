@@ -26,6 +26,9 @@ type Fault struct {
 	Expect Expectation
 	Hold   time.Duration // how long it has to last before it is healed, to show what it does
 	Load   int           // requests a second that phones send meanwhile, with retransmissions; see Load
+	Method string        // by which the client asks meanwhile; OPTIONS if empty
+	Down   bool          // the service is away for as long as the fault lasts, whoever keeps it
+	Twice  bool          // the fault itself makes a second holder; what counts is for how long
 	// inject breaks something, primary being the member that serves. What has to follow later it returns: that runs at once, may sleep, and
 	// ends before Heal begins.
 	inject  func(l *Lab, primary string) (later func() error, err error)
@@ -35,8 +38,17 @@ type Fault struct {
 // Freeze is how long sidecar-frozen lasts.
 const Freeze = 10 * time.Second
 
-// bothDown is how long both servers are down in both-at-once.
-const bothDown = 2 * time.Second
+// How long some faults last.
+const (
+	bothDown   = 2 * time.Second        // both servers, in both-at-once
+	hostPaused = 3 * time.Second        // host-paused
+	stalled    = 800 * time.Millisecond // server-stalled
+	flapDown   = 10 * time.Millisecond  // each time that the link is down in link-flaps
+	flapEvery  = 300 * time.Millisecond
+	flaps      = 10
+	refusal    = time.Second     // with each code of options-refused
+	silence    = 6 * time.Second // sip-pass-check's period in the lab's configuration
+)
 
 // faults is every fault, in the order in which tables show them.
 var faults = []Fault{
@@ -101,6 +113,95 @@ var faults = []Fault{
 		inject: at(func(l *Lab, p string) error { return l.sup.Switchover(Peer(p)) }),
 	},
 	{
+		Name: "host-paused", Text: fmt.Sprintf("host of the primary paused for %v: its sidecar and its SIP server", hostPaused), Expect: Moves,
+		inject: func(l *Lab, p string) (func() error, error) {
+			return func() error {
+				time.Sleep(hostPaused)
+				return errors.Join(l.servers[p].Thaw(), eachSidecar(l, p, signalWith(syscall.SIGCONT)))
+			}, errors.Join(eachSidecar(l, p, signalWith(syscall.SIGSTOP)), l.servers[p].Freeze())
+		},
+	},
+	{
+		Name: "sidecar-stopped", Text: "sidecar of the primary stopped by its operator (SIGTERM)", Expect: Moves,
+		inject: func(l *Lab, p string) (func() error, error) {
+			return func() error {
+				return eachSidecar(l, p, func(p *Process) error { return p.Stop(patience) })
+			}, nil
+		},
+	},
+	{
+		Name: "backup-lost", Text: "host of the backup dead: both cables pulled at the far end", Expect: Stays, Hold: 2 * time.Second,
+		inject: at(func(l *Lab, p string) error {
+			return errors.Join(l.SetCuts(around(Peer(p))...), l.setCables(Peer(p), false))
+		}),
+	},
+	{
+		Name: "listener-missing", Text: "SIP server of the primary started again at another port", Expect: Moves, Hold: 2 * time.Second,
+		inject: at(func(l *Lab, p string) error { return l.servers[p].Misplace() }),
+	},
+	{
+		Name: "vip-missing", Text: "service address taken from the primary", Expect: Stays, Hold: time.Second,
+		inject: at(func(l *Lab, p string) error { return l.SetHolder(p, false) }),
+	},
+	{
+		Name: "vip-elsewhere", Text: "service address given to the backup too", Expect: Stays, Hold: time.Second, Twice: true,
+		inject: at(func(l *Lab, p string) error { return l.SetHolder(Peer(p), true) }),
+	},
+	{
+		Name: "stale-neighbours", Text: "everybody else has a wrong MAC address for the service address", Expect: Stays, Hold: 2 * time.Second,
+		inject: at(func(l *Lab, p string) error { return l.misleadNeighbours(p) }),
+	},
+	{
+		Name: "silence", Text: "no SIP from the client reaches the primary, though its server answers everybody else", Expect: Moves, Hold: silence,
+		inject: at(func(l *Lab, p string) error { return l.setSilent(p) }),
+	},
+	{
+		Name: "upstream-dead", Text: "no SIP from the client reaches either member", Expect: Either, Down: true,
+		inject: at(func(l *Lab, _ string) error { return l.setSilent(Members()...) }),
+	},
+	{
+		Name: "server-stalled", Text: fmt.Sprintf("SIP server of the primary does nothing for %v", stalled), Expect: Stays, Hold: 2 * time.Second,
+		inject: at(func(l *Lab, p string) error { return l.servers[p].Stall() }),
+	},
+	{
+		Name: "options-refused", Text: "SIP server of the primary answers OPTIONS with 404, 405 and 501; calls work", Expect: Stays, Hold: 3 * refusal,
+		Method: "INVITE",
+		inject: func(l *Lab, p string) (func() error, error) {
+			return func() error {
+				for _, b := range []Behaviour{Options405, Options501} {
+					time.Sleep(refusal)
+					if err := l.servers[p].Behave(b); err != nil {
+						return err
+					}
+				}
+				time.Sleep(refusal)
+				return nil
+			}, l.servers[p].Behave(Options404)
+		},
+	},
+	{
+		Name: "options-dead", Text: "SIP server of the primary answers no OPTIONS; calls work", Expect: Stays, Hold: 3 * time.Second, Method: "INVITE",
+		inject: at(func(l *Lab, p string) error { return l.servers[p].Behave(OptionsDead) }),
+	},
+	{
+		Name: "overloaded", Text: "SIP server of the primary refuses every other request with 503", Expect: Stays, Hold: 3 * time.Second,
+		inject: at(func(l *Lab, p string) error { return l.servers[p].Behave(Overloaded) }),
+	},
+	{
+		Name: "swamped", Text: "SIP server of the primary gets more requests than it can answer: each takes it 20 ms", Expect: Stays, Down: true,
+		inject: at(func(l *Lab, p string) error { return l.servers[p].Behave(Slow) }),
+	},
+	{
+		Name: "link-flaps", Text: fmt.Sprintf("SIP link of the primary loses its carrier for %v, %d times", flapDown, flaps), Expect: Stays,
+		inject: func(l *Lab, p string) (func() error, error) {
+			return func() error { return l.flap(legOf(p, SIP)) }, nil
+		},
+	},
+	{
+		Name: "packet-loss", Text: "a fifth of all packets from and to the primary is lost, in both networks", Expect: Stays, Hold: 3 * time.Second,
+		inject: at(func(l *Lab, p string) error { return l.setLossy(p) }),
+	},
+	{
 		Name: "both-at-once", Text: fmt.Sprintf("both SIP servers killed at once, started again after %v", bothDown), Expect: Either,
 		inject: func(l *Lab, p string) (func() error, error) {
 			return func() error {
@@ -148,6 +249,7 @@ type Injection struct {
 	Fault   Fault
 	Primary string        // who served when it happened
 	At      time.Duration // moment just before it happened, see Now
+	Wall    time.Time     // the same by the clock on the wall
 
 	done chan struct{}
 	err  error // of what followed later, valid once done is closed
@@ -168,7 +270,8 @@ func (l *Lab) Inject(f Fault) (*Injection, error) {
 	if primary == "" {
 		return nil, ErrNoPrimary
 	}
-	in := &Injection{Fault: f, Primary: primary, At: Now(), done: make(chan struct{})}
+	l.Client.AskBy(f.Method)
+	in := &Injection{Fault: f, Primary: primary, At: Now(), Wall: time.Now(), done: make(chan struct{})}
 	later, err := f.inject(l, primary)
 	if err != nil {
 		return nil, fmt.Errorf("inject %s: %w", f.Name, err)
@@ -214,16 +317,14 @@ func (l *Lab) Heal() error {
 		errs = append(errs, l.injected.err)
 		l.injected = nil
 	}
-	errs = append(errs, l.SetCuts())
+	errs = append(errs, l.SetCuts(), l.setSilent(), l.setLossy())
 	for _, host := range append(Members(), Witness) {
 		errs = append(errs, l.setCables(host, true))
 	}
 	for _, m := range Members() {
-		errs = append(errs, l.setDeaf(m, false), l.hosts[m].raise(legOf(m, SIP)), l.servers[m].Thaw())
-		if !l.servers[m].Running() {
-			errs = append(errs, l.servers[m].Start())
-		}
+		errs = append(errs, l.setDeaf(m, false), l.hosts[m].raise(legOf(m, SIP)), l.servers[m].Heal())
 	}
+	l.Client.AskBy("") // now that the servers answer it again
 	return errors.Join(append(errs, l.healSidecars())...)
 }
 

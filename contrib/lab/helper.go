@@ -27,7 +27,7 @@ func runHelper(name string) (int, error) {
 	var err error
 	switch name {
 	case helperSIPD:
-		err = runSIPD(ctx, os.Getenv("LAB_SIPD_NAME"), os.Getenv("LAB_SIPD_ADDRESS"))
+		err = runSIPD(ctx, os.Getenv("LAB_SIPD_NAME"), os.Getenv("LAB_SIPD_LISTEN"))
 	case helperProbe:
 		err = runProbe(ctx)
 	default:

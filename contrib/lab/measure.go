@@ -37,6 +37,9 @@ type Result struct {
 	Stall time.Duration `json:"stall_ns"`
 	// Stolen is the processor time that the hypervisor gave to others, from just before the fault until the pair was healthy again.
 	Stolen time.Duration `json:"stolen_ns"`
+	// Seen is how long it took until the supervisor noticed, SeenAs by what; 0 if it doesn't tell, or did not.
+	Seen   time.Duration `json:"seen_ns,omitempty"`
+	SeenAs string        `json:"seen_as,omitempty"`
 	// Load is what the phones noticed, for faults with load.
 	Load *LoadResult `json:"load,omitempty"`
 	// Unhealthy tells why the run can't be trusted, or did not end well: the pair was not healthy before, or not again afterwards.
@@ -85,6 +88,9 @@ func (l *Lab) Measure(ctx context.Context, f Fault) (Result, error) {
 	}
 	r.Primary = injection.Primary
 	l.awaitEffect(ctx, injection)
+	if err := l.detected(&r, injection); err != nil {
+		r.Unhealthy = "in the fault: " + err.Error()
+	}
 	healed := Now()
 	if err := l.Heal(); err != nil {
 		return r, errors.Join(fmt.Errorf("heal %s: %w", f.Name, err), load.stop())
@@ -99,6 +105,20 @@ func (l *Lab) Measure(ctx context.Context, f Fault) (Result, error) {
 	l.fill(&r, injection, healed, end)
 	r.Stolen = stolen() - before
 	return r, ctx.Err()
+}
+
+// detected adds when the supervisor noticed the fault, as the member says that the fault is not at.
+func (l *Lab) detected(r *Result, in *Injection) error {
+	d, ok := l.sup.(Detector)
+	if !ok {
+		return nil
+	}
+	at, what, err := d.Detected(Peer(in.Primary), in.Wall)
+	if err != nil || at.IsZero() {
+		return err
+	}
+	r.Seen, r.SeenAs = max(at.Sub(in.Wall), 1), what
+	return nil
 }
 
 // fill adds what the client and the observer saw of a fault.

@@ -4,6 +4,8 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +23,23 @@ const (
 	Embedded ServerKind = "embedded"
 )
 
+// Behaviour is how a server treats requests.
+type Behaviour string
+
+// The behaviours.
+const (
+	Normal      Behaviour = "normal"
+	Options404  Behaviour = "options-404" // answers OPTIONS with this code, and serves calls
+	Options405  Behaviour = "options-405"
+	Options501  Behaviour = "options-501"
+	OptionsDead Behaviour = "options-dead" // doesn't answer OPTIONS, and serves calls
+	Overloaded  Behaviour = "overloaded"   // refuses every other request with 503
+	Slow        Behaviour = "slow"         // takes 20 ms for each request
+)
+
+// workers is how many requests a server works on at a time, for each of its addresses.
+const workers = 2
+
 // SIPServer is one member's SIP server.
 type SIPServer interface {
 	// Start starts it and returns when it answers. It is an error if it runs.
@@ -32,33 +51,50 @@ type SIPServer interface {
 	// Freeze stops all its processes (SIGSTOP), Thaw lets them go on.
 	Freeze() error
 	Thaw() error
+	// Behave makes it treat requests in another way, until it is started again.
+	Behave(b Behaviour) error
+	// Stall makes it do nothing at all for 800 ms: each of its workers waits for something.
+	Stall() error
+	// Misplace kills it and starts it again at a port at which nobody looks for it.
+	Misplace() error
+	// Heal makes it run and behave as it should.
+	Heal() error
 	// PIDs are its living processes.
 	PIDs() []int
 }
 
-// startPatience bounds how long a server may take until it answers.
-const startPatience = 10 * time.Second
+// patience bounds how long a program of the lab may take until it answers, or has ended.
+const patience = 10 * time.Second
 
 // server is a SIPServer that is one command.
 type server struct {
-	lab     *Lab
-	host    string
-	command Command
-	process *Process
+	lab       *Lab
+	host      string
+	command   Command // at the right port
+	misplaced Command // at the wrong one
+	process   *Process
+	astray    bool // it runs at the wrong port
+	behaviour Behaviour
 }
 
 func (l *Lab) newServer(host string, kind ServerKind) (SIPServer, error) {
-	var c Command
-	var err error
+	right, err := l.serverCommand(host, kind, Port)
+	if err != nil {
+		return nil, err
+	}
+	wrong, err := l.serverCommand(host, kind, Port+10)
+	return &server{lab: l, host: host, command: right, misplaced: wrong, behaviour: Normal}, err
+}
+
+func (l *Lab) serverCommand(host string, kind ServerKind, port uint16) (Command, error) {
 	switch kind {
 	case Kamailio:
-		c, err = l.kamailio(host)
+		return l.kamailio(host, port)
 	case Embedded:
-		c = helperCommand(helperSIPD, "sipd", "LAB_SIPD_NAME="+host, "LAB_SIPD_ADDRESS="+Addr(host, SIP).String())
-	default:
-		err = fmt.Errorf("unknown SIP server %q (one of %s, %s)", kind, Kamailio, Embedded)
+		return helperCommand(helperSIPD, "sipd", "LAB_SIPD_NAME="+host,
+			"LAB_SIPD_LISTEN="+netip.AddrPortFrom(Addr(host, SIP), port).String()), nil
 	}
-	return &server{lab: l, host: host, command: c}, err
+	return Command{}, fmt.Errorf("unknown SIP server %q (one of %s, %s)", kind, Kamailio, Embedded)
 }
 
 func (s *server) Start() error {
@@ -69,8 +105,8 @@ func (s *server) Start() error {
 	if err != nil {
 		return err
 	}
-	s.process = p
-	for deadline := Now() + startPatience; Now() < deadline; {
+	s.process, s.behaviour, s.astray = p, Normal, false
+	for deadline := Now() + patience; Now() < deadline; {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*transactWait)
 		err := s.lab.askOnce(ctx, s.host, Addr(s.host, SIP))
 		cancel()
@@ -81,7 +117,70 @@ func (s *server) Start() error {
 			return fmt.Errorf("start %s at %s: it ended: %v: %s", s.command.Name, s.host, p.err, p.logTail())
 		}
 	}
-	return fmt.Errorf("start %s at %s: no answer in %v: %s", s.command.Name, s.host, startPatience, p.logTail())
+	return fmt.Errorf("start %s at %s: no answer in %v: %s", s.command.Name, s.host, patience, p.logTail())
+}
+
+// Misplace is Start at the wrong port; nobody waits for it there.
+func (s *server) Misplace() error {
+	if err := s.Kill(); err != nil {
+		return err
+	}
+	p, err := s.lab.Start(s.host, s.misplaced)
+	if err != nil {
+		return err
+	}
+	s.process, s.astray = p, true
+	return nil
+}
+
+func (s *server) Behave(b Behaviour) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	_, err := s.lab.transact(ctx, s.host, request{
+		method: "INFO", target: Addr(s.host, SIP), user: "lab", lines: fmt.Sprintf("X-Fault: %s\r\n", b),
+	})
+	if err != nil {
+		return fmt.Errorf("make %s at %s behave %s: %w", s.command.Name, s.host, b, err)
+	}
+	s.behaviour = b
+	return nil
+}
+
+// Stall gives each worker one request that takes so long. None waits for an answer.
+func (s *server) Stall() error {
+	conn, err := s.lab.listen(s.host, netip.AddrPortFrom(Addr(s.host, SIP), 0))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	r := request{method: "INFO", from: conn.LocalAddr().(*net.UDPAddr).AddrPort(), user: "lab", lines: "X-Stall: 1\r\n"}
+	for _, r.target = range []netip.Addr{Addr(s.host, SIP), ServiceAddress} {
+		for range workers {
+			r.serial = 1<<63 + transactSerial.Add(1)
+			if _, err := conn.WriteToUDPAddrPort(r.append(nil), netip.AddrPortFrom(r.target, Port)); err != nil {
+				return fmt.Errorf("stall %s at %s: %w", s.command.Name, s.host, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *server) Heal() error {
+	if err := s.Thaw(); err != nil {
+		return err
+	}
+	if s.astray {
+		if err := s.Kill(); err != nil {
+			return err
+		}
+	}
+	switch {
+	case !s.Running():
+		return s.Start()
+	case s.behaviour != Normal:
+		return s.Behave(Normal)
+	}
+	return nil
 }
 
 func (s *server) PIDs() []int {
@@ -112,7 +211,7 @@ func (s *server) signal(f func(*Process) error) error {
 var kamailioTemplate string
 
 // kamailio is the command that runs Kamailio at a host.
-func (l *Lab) kamailio(host string) (Command, error) {
+func (l *Lab) kamailio(host string, port uint16) (Command, error) {
 	program, err := findProgram("kamailio")
 	if err != nil {
 		return Command{}, err
@@ -121,10 +220,10 @@ func (l *Lab) kamailio(host string) (Command, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return Command{}, fmt.Errorf("make Kamailio's folder: %w", err)
 	}
-	config := filepath.Join(dir, "kamailio.cfg")
+	config := filepath.Join(dir, fmt.Sprintf("kamailio-%d.cfg", port))
 	leg := legOf(host, SIP)
 	err = render(config, kamailioTemplate, map[string]any{
-		"Host": host, "Port": Port, "Dir": dir,
+		"Host": host, "Port": port, "Dir": dir, "Workers": workers, "Stall": stalled.Microseconds(),
 		"Addresses": []string{ServiceAddress.String(), leg.addr().String(), "[" + ServiceAddress6.String() + "]", "[" + leg.addr6().String() + "]"},
 	})
 	// -DD: all in the foreground, in the session that the lab gave it.

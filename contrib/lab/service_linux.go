@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -57,6 +58,32 @@ func (l *Lab) SetHolder(member string, held bool) error {
 		}
 		if err != nil {
 			return fmt.Errorf("set %s at %s held=%t: %w", a.IPNet, member, held, err)
+		}
+	}
+	return nil
+}
+
+// misleadNeighbours makes every other host believe that the service addresses are at the member that is not the primary, and that one
+// that they are nowhere. The client comes first: as soon as a node of the pair is misled, everybody is told again.
+func (l *Lab) misleadNeighbours(primary string) error {
+	for _, leg := range slices.Backward(legs) {
+		if leg.network != SIP || leg.host == primary {
+			continue
+		}
+		h := l.hosts[leg.host]
+		link, err := h.nl.LinkByName(leg.link())
+		if err != nil {
+			return fmt.Errorf("find the SIP interface at %s: %w", leg.host, err)
+		}
+		mac := legOf(Peer(primary), SIP).mac()
+		if leg.host == Peer(primary) {
+			mac = nobody
+		}
+		for _, a := range []netip.Addr{ServiceAddress, ServiceAddress6} {
+			err := h.nl.NeighSet(&netlink.Neigh{LinkIndex: link.Attrs().Index, State: netlink.NUD_REACHABLE, IP: a.AsSlice(), HardwareAddr: mac})
+			if err != nil {
+				return fmt.Errorf("tell %s that %s has %s: %w", leg.host, mac, a, err)
+			}
 		}
 	}
 	return nil

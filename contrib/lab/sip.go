@@ -41,6 +41,9 @@ type answer struct {
 	server string // of the X-Server header
 }
 
+// serves reports whether the answer is one of a service that works: 486 is what an INVITE of the client gets.
+func (a answer) serves() bool { return a.code == 200 || a.code == 486 }
+
 // parseAnswer reads a response to a request of this file. ok is false for anything else.
 func parseAnswer(msg []byte) (a answer, ok bool) {
 	rest, found := bytes.CutPrefix(msg, []byte("SIP/2.0 "))

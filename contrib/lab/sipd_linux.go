@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,33 +22,37 @@ import (
 type sipd struct {
 	name string
 
-	mu       sync.Mutex
-	bindings map[string]map[string]time.Time // address of record, Contact URI: end of the binding
+	mu        sync.Mutex
+	behaviour Behaviour
+	asked     uint                            // requests since then
+	bindings  map[string]map[string]time.Time // address of record, Contact URI: end of the binding
 }
 
 // defaultExpires is what a REGISTER without any Expires asks for.
 const defaultExpires = 3600
 
 // runSIPD serves until ctx ends.
-func runSIPD(ctx context.Context, name, address string) error {
-	own, err := netip.ParseAddr(address)
+func runSIPD(ctx context.Context, name, listen string) error {
+	own, err := netip.ParseAddrPort(listen)
 	if err != nil {
 		return fmt.Errorf("address of the SIP server: %w", err)
 	}
-	s := &sipd{name: name, bindings: map[string]map[string]time.Time{}}
+	s := &sipd{name: name, behaviour: Normal, bindings: map[string]map[string]time.Time{}}
 	freebind := net.ListenConfig{Control: setFreebind}
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for _, a := range []netip.Addr{own, ServiceAddress, ServiceAddress6} {
-		conn, err := freebind.ListenPacket(ctx, "udp", netip.AddrPortFrom(a, Port).String())
+	for _, a := range []netip.Addr{own.Addr(), ServiceAddress, ServiceAddress6} {
+		conn, err := freebind.ListenPacket(ctx, "udp", netip.AddrPortFrom(a, own.Port()).String())
 		if err != nil {
 			return fmt.Errorf("listen on %s: %w", a, err)
 		}
 		defer conn.Close()
 		defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Now()) })()
-		wg.Go(func() { s.serve(ctx, conn.(*net.UDPConn)) })
+		for range workers {
+			wg.Go(func() { s.serve(ctx, conn.(*net.UDPConn)) })
+		}
 	}
 	<-ctx.Done()
 	return nil
@@ -84,16 +89,60 @@ func (s *sipd) answer(msg []byte, from netip.AddrPort) []byte {
 	if !found || !isRequest || !bytes.HasSuffix(line, []byte(" SIP/2.0")) || string(method) == "ACK" {
 		return nil
 	}
+	if string(method) == "INFO" && header(msg, "X-Fault") != nil {
+		s.behave(Behaviour(header(msg, "X-Fault")))
+		return s.response(msg, "200 OK", "", from)
+	}
+	if header(msg, "X-Stall") != nil {
+		time.Sleep(stalled)
+	}
 	status, extra := "501 Not Implemented", ""
 	switch string(method) {
 	case "OPTIONS":
 		status = "200 OK"
 	case "REGISTER":
 		status, extra = s.register(msg, time.Now())
-	case "INVITE", "MESSAGE":
+	case "INVITE":
+		status = "486 Busy Here"
+	case "MESSAGE":
 		status = "404 Not Found"
 	}
-	return s.response(msg, status, extra, from)
+	other, silent := s.misbehave(string(method))
+	if silent {
+		return nil
+	}
+	return s.response(msg, cmp.Or(other, status), extra, from)
+}
+
+func (s *sipd) behave(b Behaviour) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.behaviour, s.asked = b, 0
+}
+
+// misbehave is what a behaviour makes of a request: another status, or no answer.
+func (s *sipd) misbehave(method string) (status string, silent bool) {
+	s.mu.Lock()
+	b := s.behaviour
+	s.asked++
+	odd := s.asked%2 == 1
+	s.mu.Unlock()
+	options := method == "OPTIONS"
+	switch {
+	case b == Slow:
+		time.Sleep(20 * time.Millisecond)
+	case b == OptionsDead && options:
+		return "", true
+	case b == Options404 && options:
+		return "404 Not Found", false
+	case b == Options405 && options:
+		return "405 Method Not Allowed", false
+	case b == Options501 && options:
+		return "501 Not Implemented", false
+	case b == Overloaded && odd:
+		return "503 Service Unavailable", false
+	}
+	return "", false
 }
 
 // response copies what RFC 3261 8.2.6.2 wants copied.

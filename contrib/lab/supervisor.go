@@ -25,6 +25,12 @@ type Supervisor interface {
 	Horizon() time.Duration
 }
 
+// Detector is a Supervisor that tells when it noticed a fault: when it decided to move the role, or raised the first alarm if it did not.
+type Detector interface {
+	// Detected asks a host's sidecar. The moment is zero if nothing was noticed since.
+	Detected(host string, since time.Time) (at time.Time, what string, err error)
+}
+
 // SidecarPIDs are the processes of a host's sidecar.
 func SidecarPIDs(s Supervisor, host string) []int {
 	var pids []int

@@ -71,9 +71,10 @@ func (c Column) of(fault string) []Result {
 
 // cell is what a fault cost, over all runs.
 func cell(results []Result) string {
-	var outages, undisturbed, healing, both []time.Duration
+	var outages, undisturbed, healing, both, seen []time.Duration
+	var seenAs []string
 	var lost, open, moved, strayed, unhealthy, lostForGood, unanswered int
-	expect := Either
+	var f Fault
 	for _, r := range results {
 		if r.Unhealthy != "" {
 			unhealthy++
@@ -82,13 +83,14 @@ func cell(results []Result) string {
 			continue
 		}
 		outages, both = append(outages, r.During.Longest), append(both, r.Both)
+		if r.Seen > 0 {
+			seen, seenAs = append(seen, r.Seen), append(seenAs, r.SeenAs)
+		}
 		if r.Stolen <= undisturbedBy {
 			undisturbed = append(undisturbed, r.During.Longest)
 		}
 		lost = max(lost, r.During.Lost)
-		if f, err := FaultByName(r.Fault); err == nil {
-			expect = f.Expect
-		}
+		f, _ = FaultByName(r.Fault) // one of an older report expects nothing
 		switch {
 		case r.During.Open:
 			open++ // and the gap that began in the fault ends in the healing
@@ -121,10 +123,14 @@ func cell(results []Result) string {
 	}
 	note(len(undisturbed) == 0, "none of %d was calm", n)
 	worst := slices.Max(append(healing, 0))
+	if len(seen) > 0 {
+		slices.Sort(seenAs)
+		note(true, "noticed after %s (%s) in %d of %d", spread(seen), strings.Join(slices.Compact(seenAs), ", "), len(seen), n)
+	}
 	note(worst > hiccup, "after healing ≤ %s", brief(worst))
-	note(open > 0, "no recovery before healing in %d of %d", open, n)
-	note(expect == Moves && moved < n && open < n, "role moved in %d of %d", moved, n)
-	note(expect == Stays && strayed > 0, "role moved in %d of %d", strayed, n)
+	note(open > 0 && !f.Down, "no recovery before healing in %d of %d", open, n)
+	note(f.Expect == Moves && moved < n && open < n, "role moved in %d of %d", moved, n)
+	note(f.Expect == Stays && strayed > 0, "role moved in %d of %d", strayed, n)
 	note(results[0].Load != nil, "with retransmission: %d sent again, %d lost for good", unanswered, lostForGood)
 	note(unhealthy > 0, "not healthy in %d of %d", unhealthy, len(results))
 	return strings.Join(parts, "<br>")

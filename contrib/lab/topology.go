@@ -79,6 +79,9 @@ func (l leg) mac() net.HardwareAddr {
 	return net.HardwareAddr{0x02, 0x77, l.network.index(), 0, 0, l.number}
 }
 
+// nobody is a MAC address that no host has.
+var nobody = net.HardwareAddr{0x02, 0x77, 0, 0, 0, 0xff}
+
 // legOf finds a host's leg in a network.
 func legOf(host string, n Network) leg {
 	for _, l := range legs {

@@ -2,10 +2,13 @@ package lab
 
 import (
 	_ "embed"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -107,6 +110,58 @@ func (u *understudy) Stop() error { return u.kill() }
 func (u *understudy) Switchover(to string) error {
 	_, err := u.lab.Run(to, u.program, "switchover", "--to", to, "--socket", u.socket(to))
 	return err
+}
+
+// background are the conditions that arise in the lab without a fault: of the device that is not there, and of a busy machine.
+var background = []string{"device-out-of-service", "loop-late"}
+
+// Detected looks for the first switchover, else for the first alarm.
+func (u *understudy) Detected(host string, since time.Time) (at time.Time, what string, err error) {
+	note := func(moment time.Time, name string) {
+		if !moment.Before(since) && (at.IsZero() || moment.Before(at)) {
+			at, what = moment, name
+		}
+	}
+	var switchovers []struct {
+		At      time.Time `json:"at"`
+		Trigger string    `json:"trigger"`
+	}
+	var alarms []struct {
+		Condition   string    `json:"condition"`
+		First, Last time.Time // one that is older was noticed again
+	}
+	if err := u.ask(host, &switchovers, "history"); err != nil {
+		return at, "", err
+	}
+	for _, s := range switchovers {
+		note(s.At, s.Trigger)
+	}
+	if !at.IsZero() {
+		return at, what, nil
+	}
+	if err := u.ask(host, &alarms, "alarm", "list"); err != nil {
+		return at, "", err
+	}
+	for _, a := range alarms {
+		if slices.Contains(background, a.Condition) {
+			continue
+		}
+		note(a.Last, a.Condition)
+		note(a.First, a.Condition)
+	}
+	return at, what, nil
+}
+
+// ask runs a verb at a host and reads its answer.
+func (u *understudy) ask(host string, into any, verb ...string) error {
+	out, err := u.lab.Run(host, append(append([]string{u.program}, verb...), "-o", "json", "--socket", u.socket(host))...)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(out, into); err != nil {
+		return fmt.Errorf("read what %s said: %w: %s", strings.Join(verb, " "), err, out)
+	}
+	return nil
 }
 
 // Healthy asks both members: `understudy status` ends with 0 when nothing is wrong.

@@ -1,20 +1,24 @@
 package device
 
-import "time"
+import (
+	"time"
+
+	"github.com/understudy-sip/understudy/oos/wire"
+)
 
 // answered takes an answer to the newest request of a device.
-func (c *Checker) answered(s *slot, y *reply, at time.Duration) {
+func (c *Checker) answered(s *slot, y *wire.Reply, at time.Duration) {
 	switch {
 	case !s.waiting || s.denied != 0:
 		c.stats.Ignored++
 		return
-	case y.code < 200:
+	case y.Code < 200:
 		s.provisional(at)
 		return
 	}
 	c.stats.Answers++
 	detail := ""
-	if s.login != nil && (y.code == 401 || y.code == 407) {
+	if s.login != nil && (y.Code == 401 || y.Code == 407) {
 		err := s.login.challenged(y, s.call)
 		if err == nil {
 			s.request.follow()
@@ -25,10 +29,10 @@ func (c *Checker) answered(s *slot, y *reply, at time.Duration) {
 		}
 		detail = err.Error()
 	}
-	if c.Positive.Positive(y.code) {
-		s.positive(at, y.code, at-s.sent, detail)
+	if c.Positive.Positive(y.Code) {
+		s.positive(at, y.Code, at-s.sent, detail)
 		return
 	}
-	retry, hasRetry := y.retryAfter()
-	s.negative(at, y.code, retry, hasRetry)
+	retry, hasRetry := retryAfter(y)
+	s.negative(at, y.Code, retry, hasRetry)
 }

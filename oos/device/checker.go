@@ -84,7 +84,7 @@ func New(o Options) (*Checker, error) {
 	}
 	var errs []error
 	for i, d := range o.Devices {
-		errs = append(errs, d.validate(o.TLS))
+		errs = append(errs, d.Validate(o.TLS))
 		if _, ok := c.numbers[d.Name]; ok {
 			errs = append(errs, fmt.Errorf("two devices are named %q", d.Name))
 		}

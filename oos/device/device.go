@@ -100,8 +100,8 @@ func (d Device) site() (site, error) {
 	return p, nil
 }
 
-// validate names everything that is wrong.
-func (d Device) validate(conf *tls.Config) error {
+// Validate names everything that is wrong. conf is what connections with TLS are made with, nil for none.
+func (d Device) Validate(conf *tls.Config) error {
 	var errs []error
 	bad := func(format string, a ...any) {
 		errs = append(errs, fmt.Errorf("device %q: "+format, append([]any{d.Name}, a...)...))

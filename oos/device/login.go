@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/icholy/digest"
+
+	"github.com/understudy-sip/understudy/oos/wire"
 )
 
 // longestChallenge bounds what of a challenge is repeated to the device.
@@ -26,12 +28,12 @@ type login struct {
 var errRefused = errors.New("credentials not accepted")
 
 // challenged takes a 401 or 407 to a request of a probe. Without an error it is to be asked again, once a probe.
-func (l *login) challenged(y *reply, probe uint32) error {
+func (l *login) challenged(y *wire.Reply, probe uint32) error {
 	if l.taken && l.probe == probe {
 		return errRefused
 	}
 	err := errors.New("no challenge that can be answered")
-	for _, value := range y.challenges {
+	for _, value := range y.Challenges {
 		if len(value) == 0 || len(value) > longestChallenge {
 			continue
 		}
@@ -52,7 +54,7 @@ func (l *login) challenged(y *reply, probe uint32) error {
 			continue
 		}
 		l.standing, l.count, l.probe, l.taken = c, 0, probe, true
-		if l.header = "Authorization: "; y.code == 407 {
+		if l.header = "Authorization: "; y.Code == 407 {
 			l.header = "Proxy-Authorization: "
 		}
 		return nil

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/understudy-sip/understudy/oos/wire"
 )
 
 // How often a name is looked up: while all is well, and while its device has no address or is out of service.
@@ -102,7 +104,7 @@ func (c *Checker) lookedUp(s *slot, n *note) {
 	}()
 	if len(n.addrs) == 0 {
 		if s.lookup.err = "cannot look up " + s.site.host; n.err != nil {
-			s.lookup.err += ": " + reason(n.err)
+			s.lookup.err += ": " + wire.Reason(n.err)
 		}
 		return
 	}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 	"github.com/icholy/digest"
+
+	"github.com/understudy-sip/understudy/oos/wire"
 )
 
 // Which codes count as an answer (S4-15): by default every final one that proves a SIP stack to be alive.
@@ -108,7 +110,7 @@ func TestSite(t *testing.T) {
 	}
 }
 
-func TestDevice_validate(t *testing.T) {
+func TestDevice_Validate(t *testing.T) {
 	for want, spoil := range map[string]func(*Device){
 		"no name":                       func(d *Device) { d.Name = "" },
 		"no host":                       func(d *Device) { d.URI = "sip:" },
@@ -122,15 +124,15 @@ func TestDevice_validate(t *testing.T) {
 		"credentials without a user":    func(d *Device) { d.Credentials = &Credentials{} },
 	} {
 		d := Device{Name: "gw", URI: "sip:h", Check: sec}
-		if err := d.validate(nil); err != nil {
+		if err := d.Validate(nil); err != nil {
 			t.Fatal(err)
 		}
 		spoil(&d)
-		if err := d.validate(nil); err == nil || !strings.Contains(err.Error(), want) {
+		if err := d.Validate(nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
-	if err := (Device{Name: "gw", URI: "sips:h"}).validate(&tls.Config{}); err != nil {
+	if err := (Device{Name: "gw", URI: "sips:h"}).Validate(&tls.Config{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -193,11 +195,11 @@ func TestRequest_answeredBy(t *testing.T) {
 	older := testRequest()
 	older.token = r.token
 	counts := func(s string) bool {
-		y, ok := parseReply([]byte(s))
+		y, ok := wire.ParseReply([]byte(s))
 		if !ok {
 			return false
 		}
-		m, ok := readMark(y.branch)
+		m, ok := readMark(y.Branch)
 		return ok && r.is(m) && r.answeredBy(&y)
 	}
 	if !counts(good) || !counts(strings.ReplaceAll(good, "\r\n", "\n")) || !counts(strings.Replace(good, "2 OPTIONS", "2\tOPTIONS", 1)) {
@@ -241,8 +243,8 @@ func TestReply_allocatesNothing(t *testing.T) {
 	r := testRequest()
 	in := replyTo(nil, r.append(nil, "h", "h:1", ""), 503, "Retry-After: 5\r\n")
 	if got := testing.AllocsPerRun(100, func() {
-		y, _ := parseReply(in)
-		if m, ok := readMark(y.branch); !ok || !r.is(m) || !r.answeredBy(&y) {
+		y, _ := wire.ParseReply(in)
+		if m, ok := readMark(y.Branch); !ok || !r.is(m) || !r.answeredBy(&y) {
 			t.Fatal("not ours")
 		}
 	}); got != 0 {
@@ -255,13 +257,13 @@ func TestReply_retryAfter(t *testing.T) {
 		"30": 30 * sec, "18000;duration=3600": 18000 * sec, "120 (I'm in a meeting)": 120 * sec, "0": 0, "99999999999999999999999": longestFailure,
 		"": -1, "soon": -1, "-5": -1,
 	} {
-		y, _ := parseReply([]byte("SIP/2.0 503 x\r\nRetry-After: " + value + "\r\n\r\n"))
-		if got, ok := y.retryAfter(); ok != (want >= 0) || (ok && got != want) {
+		y, _ := wire.ParseReply([]byte("SIP/2.0 503 x\r\nRetry-After: " + value + "\r\n\r\n"))
+		if got, ok := retryAfter(&y); ok != (want >= 0) || (ok && got != want) {
 			t.Errorf("%q: got %v, %v", value, got, ok)
 		}
 	}
-	y, _ := parseReply([]byte("SIP/2.0 200 x\r\nRetry-After: 5\r\n\r\n"))
-	if _, ok := y.retryAfter(); ok {
+	y, _ := wire.ParseReply([]byte("SIP/2.0 200 x\r\nRetry-After: 5\r\n\r\n"))
+	if _, ok := retryAfter(&y); ok {
 		t.Error("counts with a 200")
 	}
 }
@@ -272,7 +274,7 @@ func TestLogin(t *testing.T) {
 	if got := l.answer(); got != "" {
 		t.Errorf("unasked: got %q", got)
 	}
-	y, _ := parseReply([]byte("SIP/2.0 407 x\r\nProxy-Authenticate: Basic x=\"y\"\r\nProxy-Authenticate: Digest realm=\"a\", nonce=\"n\", algorithm=AKAv1-MD5\r\n" +
+	y, _ := wire.ParseReply([]byte("SIP/2.0 407 x\r\nProxy-Authenticate: Basic x=\"y\"\r\nProxy-Authenticate: Digest realm=\"a\", nonce=\"n\", algorithm=AKAv1-MD5\r\n" +
 		"proxy-authenticate: Digest realm=\"r\",\r\n nonce=\"n\", algorithm=MD5,\r\n\tqop=\"auth-int, auth\", opaque=\"o\"\r\n\r\n"))
 	if err := l.challenged(&y, 1); err != nil {
 		t.Fatal(err)
@@ -302,7 +304,7 @@ func TestLogin(t *testing.T) {
 		t.Errorf("a new nonce for the next probe: got %v", err)
 	}
 	for _, bad := range []string{"Basic realm=\"r\"", "Digest realm=\"r", "Digest nonce=\"" + strings.Repeat("n", longestChallenge) + "\"", "Digest algorithm=X"} {
-		y, _ := parseReply([]byte("SIP/2.0 401 x\r\nWWW-Authenticate: " + bad + "\r\n\r\n"))
+		y, _ := wire.ParseReply([]byte("SIP/2.0 401 x\r\nWWW-Authenticate: " + bad + "\r\n\r\n"))
 		if err := (&login{}).challenged(&y, 1); err == nil {
 			t.Errorf("%.30q: got no error", bad)
 		}
@@ -324,43 +326,24 @@ func FuzzAnswer(f *testing.F) {
 		if m, ok := quoted(b); ok && mine.is(m) {
 			t.Fatalf("refusal of a request that was never sent:\n%q", b)
 		}
-		y, ok := parseReply(b)
+		y, ok := wire.ParseReply(b)
 		if !ok {
 			return
 		}
-		_, _ = y.retryAfter()
+		_, _ = retryAfter(&y)
 		l := &login{Credentials: Credentials{"u", "p"}, uri: "sip:h"}
 		if l.challenged(&y, 1) == nil {
 			if header := l.answer(); strings.Count(header, "\n") != 1 || !strings.HasSuffix(header, "\r\n") {
 				t.Fatalf("a header that is none: %q", header)
 			}
 		}
-		if m, ok := readMark(y.branch); ok && mine.is(m) {
+		if m, ok := readMark(y.Branch); ok && mine.is(m) {
 			t.Fatalf("an answer to a request that was never sent:\n%q", b)
 		}
 		// And with the token known: the answer has to carry all three.
-		if m, ok := readMark(y.branch); ok && r.is(m) && r.answeredBy(&y) {
-			if !bytes.Contains(b, fmt.Appendf(nil, "%s%s", magic, r.token)) || !bytes.Contains(y.cseq, []byte("OPTIONS")) {
+		if m, ok := readMark(y.Branch); ok && r.is(m) && r.answeredBy(&y) {
+			if !bytes.Contains(b, fmt.Appendf(nil, "%s%s", magic, r.token)) || !bytes.Contains(y.CSeq, []byte("OPTIONS")) {
 				t.Fatalf("counts:\n%q", b)
-			}
-		}
-	})
-}
-
-// No octets may crash the reader of streams, or have it give more than there is.
-func FuzzFrame(f *testing.F) {
-	f.Add([]byte("SIP/2.0 200 OK\r\nContent-Length: 3\r\n\r\nabcSIP/2.0 200 OK\r\n\r\n"))
-	f.Add([]byte("\r\n\r\nSIP/2.0 200 OK\nl: 99999999999\n\n"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		fr := framer{r: bytes.NewReader(b)}
-		total := 0
-		for {
-			m, err := fr.next()
-			if err != nil {
-				return
-			}
-			if total += len(m); total > len(b) || len(m) == 0 {
-				t.Fatalf("%d octets of %d", total, len(b))
 			}
 		}
 	})

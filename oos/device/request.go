@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"strconv"
 	"strings"
+
+	"github.com/understudy-sip/understudy/oos/wire"
 )
 
 const (
@@ -135,18 +137,18 @@ func (r *request) is(m mark) bool {
 }
 
 // answeredBy reports whether a reply with the mark of the newest transaction is whole: with its Call-ID and CSeq (RFC 3261 17.1.3).
-func (r *request) answeredBy(y *reply) bool {
-	call, ok := bytes.CutPrefix(y.callID, r.token[:])
+func (r *request) answeredBy(y *wire.Reply) bool {
+	call, ok := bytes.CutPrefix(y.CallID, r.token[:])
 	if !ok {
 		return false
 	}
 	if n, ok := word(call); !ok || n != r.call {
 		return false
 	}
-	number, ok := bytes.CutSuffix(y.cseq, []byte("OPTIONS"))
-	if !ok || len(trim(number)) == len(number) {
+	number, ok := bytes.CutSuffix(y.CSeq, []byte("OPTIONS"))
+	if !ok || len(bytes.TrimSpace(number)) == len(number) {
 		return false
 	}
-	n, err := strconv.ParseUint(string(trim(number)), 10, 31)
+	n, err := strconv.ParseUint(string(bytes.TrimSpace(number)), 10, 31)
 	return err == nil && uint32(n) == r.cseq()
 }

@@ -18,19 +18,14 @@ import (
 
 // replyTo appends the answer of a server to a request: it repeats Via, From, To, Call-ID and CSeq.
 func replyTo(to, request []byte, code int, headers string) []byte {
-	_, rest := cutLine(request)
 	to = fmt.Appendf(to, "SIP/2.0 %d Whatever\r\n", code)
-	for {
-		header, after := cutHeader(rest)
-		if len(header) == 0 {
-			return fmt.Appendf(to, "%sContent-Length: 0\r\n\r\n", headers)
-		}
-		rest = after
-		switch name, _, _ := bytes.Cut(header, []byte(":")); string(name) {
+	for line := range bytes.Lines(request) {
+		switch name, _, _ := bytes.Cut(line, []byte(":")); string(name) {
 		case "Via", "From", "To", "Call-ID", "CSeq":
-			to = append(to, header...)
+			to = append(to, line...)
 		}
 	}
+	return fmt.Appendf(to, "%sContent-Length: 0\r\n\r\n", headers)
 }
 
 // server is a SIP server over UDP that answers every request with a code; 0 means not at all.

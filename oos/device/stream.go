@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-sip/understudy/oos/wire"
 )
 
 // writeWithin bounds a write. A connection with room for a probe takes it at once, and one without is dropped.
@@ -122,10 +124,10 @@ func open(ctx context.Context, within time.Duration, to netip.AddrPort, source n
 
 // read passes answers on until the connection ends.
 func (c *Checker) read(number int32, l *link) {
-	f := framer{r: l.conn}
+	f := wire.Framer{R: l.conn}
 	strange := 0
 	for {
-		b, err := f.next()
+		b, err := f.Next()
 		switch {
 		case errors.Is(err, io.EOF):
 			err = io.ErrUnexpectedEOF
@@ -146,9 +148,9 @@ func (c *Checker) read(number int32, l *link) {
 
 // bearsMark reports whether a message may be an answer to a request of ours.
 func bearsMark(b []byte) bool {
-	y, ok := parseReply(b)
+	y, ok := wire.ParseReply(b)
 	if ok {
-		_, ok = readMark(y.branch)
+		_, ok = readMark(y.Branch)
 	}
 	return ok
 }
@@ -176,11 +178,11 @@ func (c *Checker) dialed(s *slot, n *note) {
 	case errors.As(n.err, &timeout) && timeout.Timeout():
 		s.noted("no connection in time")
 	case errors.Is(n.err, unix.EHOSTUNREACH):
-		s.noted(reason(n.err))
-	case ours(n.err):
-		s.unsent(reason(n.err))
+		s.noted(wire.Reason(n.err))
+	case wire.Ours(n.err):
+		s.unsent(wire.Reason(n.err))
 	default: // reset, or a failed TLS handshake
-		s.refuse(n.at, reason(n.err))
+		s.refuse(n.at, wire.Reason(n.err))
 	}
 	s.undelivered(n.at)
 }
@@ -191,11 +193,11 @@ func (c *Checker) replied(s *slot, n *note) {
 	if n.link != s.stream.link {
 		return
 	}
-	y, ok := parseReply(n.octets)
+	y, ok := wire.ParseReply(n.octets)
 	if !ok {
 		return
 	}
-	if m, ok := readMark(y.branch); ok && s.is(m) && s.answeredBy(&y) {
+	if m, ok := readMark(y.Branch); ok && s.is(m) && s.answeredBy(&y) {
 		n.link.proven, n.link.quiet = true, false
 		c.answered(s, &y, n.at)
 	}
@@ -214,7 +216,7 @@ func (c *Checker) broke(s *slot, n *note) {
 		s.stream.rescued = s.seq
 		c.write(s)
 	case errors.Is(n.err, unix.ETIMEDOUT), errors.Is(n.err, errStrange):
-		s.noted(reason(n.err))
+		s.noted(wire.Reason(n.err))
 		s.undelivered(n.at)
 	case !n.link.proven:
 		s.refuse(n.at, "connection closed without an answer")
@@ -235,34 +237,4 @@ func (s *slot) drop() {
 func (s *slot) hangUp() {
 	s.drop()
 	s.stream.dial = nil
-}
-
-// ours reports whether an error of connecting lies on this side: it says nothing about the device.
-func ours(err error) bool {
-	for _, e := range []error{
-		unix.EADDRNOTAVAIL, unix.EADDRINUSE, unix.ENETUNREACH, unix.ENETDOWN, unix.EINVAL, unix.EACCES, unix.EPERM, unix.ENOBUFS,
-		unix.ENOMEM, unix.EMFILE, unix.ENFILE, unix.EAFNOSUPPORT, unix.EAGAIN,
-	} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
-
-// reason is the heart of a network error, for people.
-func reason(err error) string {
-	var errno unix.Errno
-	if errors.As(err, &errno) {
-		return errno.Error()
-	}
-	var op *net.OpError
-	if errors.As(err, &op) {
-		return op.Err.Error()
-	}
-	var name *net.DNSError
-	if errors.As(err, &name) {
-		return name.Err
-	}
-	return err.Error()
 }

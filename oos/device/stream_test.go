@@ -11,6 +11,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"github.com/understudy-sip/understudy/oos/wire"
 )
 
 // listenTCP accepts connections and passes each to serve.
@@ -39,9 +41,9 @@ func listenTCP(t *testing.T, addr string, serve func(net.Conn)) net.Listener {
 // answeringTCP answers so many requests.
 func answeringTCP(requests int, code int) func(net.Conn) {
 	return func(conn net.Conn) {
-		f := framer{r: conn}
+		f := wire.Framer{R: conn}
 		for range requests {
-			b, err := f.next()
+			b, err := f.Next()
 			if err != nil {
 				return
 			}
@@ -131,8 +133,8 @@ func TestStream_hostile(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := listenTCP(t, "127.0.0.1:0", func(c net.Conn) {
-				f := framer{r: c}
-				b, err := f.next()
+				f := wire.Framer{R: c}
+				b, err := f.Next()
 				if err == nil {
 					write(c, append([]byte(nil), b...))
 				}

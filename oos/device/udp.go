@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/understudy-sip/understudy/oos/wire"
 )
 
 const (
@@ -74,7 +76,7 @@ func (c *Checker) flush(f *family) {
 				continue // meanwhile
 			}
 			if err := s.learn(f); err != nil {
-				s.unsent(reason(err))
+				s.unsent(wire.Reason(err))
 				continue
 			}
 			f.outward.put(n, s.append(f.outward.octets[n][:0], s.host, s.local, s.auth), s.place)
@@ -113,7 +115,7 @@ func (c *Checker) sendBatch(f *family, n int) {
 		if tries++; tries < sendTries {
 			continue
 		}
-		f.slots[i].unsent(reason(err))
+		f.slots[i].unsent(wire.Reason(err))
 		if f.socket.bound.IsValid() && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EADDRNOTAVAIL)) {
 			c.sourceAt, f.openAt = 0, 0 // the address is gone
 		}
@@ -156,7 +158,7 @@ func (c *Checker) open(f *family) bool {
 		}
 	}
 	if err != nil {
-		f.why = reason(err)
+		f.why = wire.Reason(err)
 		return false
 	}
 	f.socket = s
@@ -237,12 +239,12 @@ func (c *Checker) take(b []byte, from netip.Addr, at time.Duration) {
 }
 
 // match finds the device whose newest request a datagram answers.
-func (c *Checker) match(b []byte, from netip.Addr) (*slot, reply, bool) {
-	y, ok := parseReply(b)
+func (c *Checker) match(b []byte, from netip.Addr) (*slot, wire.Reply, bool) {
+	y, ok := wire.ParseReply(b)
 	if !ok {
 		return nil, y, false
 	}
-	m, ok := readMark(y.branch)
+	m, ok := readMark(y.Branch)
 	if !ok || int64(m.slot) >= int64(len(c.slots)) {
 		return nil, y, false
 	}

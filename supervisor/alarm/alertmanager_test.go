@@ -13,10 +13,10 @@ import (
 	"github.com/understudy-sip/understudy/supervisor"
 )
 
-// Where it is installed, a real Alertmanager with the example's configuration takes our alerts and ends them when we say so.
+// A real Alertmanager with the example's configuration takes our alerts and ends them when we say so.
 func TestAlertmanager_real(t *testing.T) {
 	if _, err := exec.LookPath("prometheus-alertmanager"); err != nil {
-		t.Skip("prometheus-alertmanager is not installed")
+		t.Fatal("prometheus-alertmanager is not installed: contrib/lab/setup.sh installs it")
 	}
 	if out, err := exec.Command(tool(t, "amtool"), "check-config", "../../contrib/alertmanager/alertmanager.yml").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

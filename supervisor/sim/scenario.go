@@ -91,6 +91,11 @@ var scenarios = []scenario{
 	{name: "backup unheard by the witness", begin: oneWay(nodeB, nodeW)},
 	{name: "witness unheard by the primary", begin: oneWay(nodeW, nodeA)},
 	{name: "witness unheard by the backup", begin: oneWay(nodeW, nodeB)},
+	{name: "a fifth of the primary's datagrams lost", begin: func(w *world) {
+		for _, j := range []int{nodeB, nodeW} {
+			w.net.links[nodeA][j].loss, w.net.links[j][nodeA].loss = 20, 20
+		}
+	}, after: at(time.Minute, func(*world) {})},
 	{name: "no leader of raft", begin: func(w *world) { w.raft.leader, w.raft.electAt = -1, w.now+10*time.Minute }},
 	{name: "backup frozen and resumed", begin: func(w *world) { w.nodes[nodeB].freeze() },
 		after: at(time.Second, func(w *world) { w.nodes[nodeB].resume() })},

@@ -28,6 +28,7 @@ const patience = 3
 // eyes see sockets and processes.
 type eyes struct {
 	listened  []Socket
+	besides   []Socket
 	process   string
 	log       *zap.Logger
 	diag      *diag
@@ -47,7 +48,7 @@ type eyes struct {
 	counted time.Time // when connections were last looked at
 }
 
-func openEyes(listened []Socket, process string, log *zap.Logger) (*eyes, error) {
+func openEyes(listened, besides []Socket, process string, log *zap.Logger) (*eyes, error) {
 	d, err := openDiag()
 	if err != nil {
 		return nil, err
@@ -58,7 +59,7 @@ func openEyes(listened []Socket, process string, log *zap.Logger) (*eyes, error)
 		return nil, err
 	}
 	return &eyes{
-		listened: listened, process: process, log: log, diag: d, destroy: destroy,
+		listened: listened, besides: besides, process: process, log: log, diag: d, destroy: destroy,
 		destroyed: make(chan struct{}, 1), exits: make(chan exit, 64), pidfds: map[int]*os.File{},
 		heirs: newHeirs(process),
 	}, nil
@@ -153,6 +154,12 @@ func (e *eyes) match(sockets []socket) (inodes map[uint64]bool, missing string) 
 		}
 		if !found {
 			none = append(none, l.String())
+		}
+	}
+	for _, s := range sockets {
+		serves := func(l Socket) bool { return s.serves(l) }
+		if !inodes[s.inode] && slices.ContainsFunc(e.besides, serves) {
+			e.seen = append(e.seen, s)
 		}
 	}
 	if len(none) > 0 {

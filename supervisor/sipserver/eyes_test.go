@@ -65,7 +65,7 @@ func spinning(t *testing.T, how string) int {
 
 // A process that gets no processor is told from one that is stopped.
 func TestEyes_look(t *testing.T) {
-	e, err := openEyes(nil, "", zap.NewNop())
+	e, err := openEyes(nil, nil, "", zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestReadStat(t *testing.T) {
 // BenchmarkScan is what the slow poll costs each second (sockets alone), what a look at the connections costs while a
 // hang is being decided, and what a search of all processes costs.
 func BenchmarkScan(b *testing.B) {
-	e, err := openEyes([]Socket{{"udp", netip.MustParseAddrPort("127.0.0.1:5060")}, {"tcp", netip.MustParseAddrPort("127.0.0.1:5060")}}, "", zap.NewNop())
+	e, err := openEyes([]Socket{{"udp", netip.MustParseAddrPort("127.0.0.1:5060")}, {"tcp", netip.MustParseAddrPort("127.0.0.1:5060")}}, nil, "", zap.NewNop())
 	if err != nil {
 		b.Fatal(err)
 	}

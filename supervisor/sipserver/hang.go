@@ -105,6 +105,13 @@ func (j *judge) overloaded(now time.Duration) bool {
 	return works && (j.known.Class == classDraining || j.queues.overflowed(now) || j.traffic.overloaded(now))
 }
 
+// busy tells that requests of others are answered while more of them wait than should. Whoever gets no answer in time from such a server
+// has found no broken path to it.
+func (j *judge) busy(now time.Duration) bool {
+	late := j.queues.waited && now-j.queues.waits < waitingLast || j.queues.overflowed(now)
+	return late && j.traffic.answeredSince(now-waitingLast)
+}
+
 // doubt says for people what speaks for and against a server that does not answer OPTIONS.
 func (j *judge) doubt(now time.Duration) string {
 	switch {

@@ -13,6 +13,8 @@ type Queue struct {
 const (
 	nearlyFull   = 0.75            // a receive queue as full as this is a sign of overload
 	overloadLast = 5 * time.Second // how long a sign of overload lasts
+	waiting      = 0.05            // a queue as full as this makes answers late
+	waitingLast  = 2 * time.Second // how long that, and an answer, say something
 )
 
 // queue is one socket over time.
@@ -32,6 +34,8 @@ type queues struct {
 	read     map[string]time.Duration // by transport: when one of its sockets was last seen to be read
 	overflow time.Duration            // when the last sign of overload was seen
 	spilled  bool                     // there was one
+	waits    time.Duration            // when something waited for longer than it should
+	waited   bool                     // it did
 }
 
 func newQueues() queues {
@@ -51,6 +55,9 @@ func (q *queues) sampled(now time.Duration, sockets []socket) {
 		}
 		old := q.known[s.cookie]
 		full := s.limit > 0 && float64(s.unread) >= nearlyFull*float64(s.limit)
+		if s.limit > 0 && float64(s.unread) >= waiting*float64(s.limit) {
+			q.waits, q.waited = now, true
+		}
 		if full || (old != nil && s.drops != old.drops) {
 			q.overflow, q.spilled = now, true
 		}

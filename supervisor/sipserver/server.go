@@ -27,6 +27,8 @@ func (s Socket) String() string { return s.Transport + " " + s.Addr.String() }
 type Options struct {
 	Listen  []Socket // all of them have to be there, the first is the one that is probed; none: only probes tell
 	Process string   // if set, only processes of this name (/proc/PID/comm) count
+	// Besides are further sockets whose queues count as long as the server has them, such as those of service addresses.
+	Besides []Socket
 	// HangAfter is how long what speaks for a hang has to last; 0: DefaultHangAfter. Processes that can't run are a hang at once.
 	HangAfter time.Duration
 	// Report is told the status at every change but of Queue alone, and with every view of the probes. It is called from one goroutine and must not
@@ -46,6 +48,7 @@ type Status struct {
 	Outage      Outage // why nothing serves, as event 00-04200 puts it; zero if something does
 	OptionsDead bool   // OPTIONS has had no answer for HangAfter, but nothing else says that it hangs: worth an alarm, Text says more
 	Overloaded  bool   // it answers, but 503, or what arrives is more than it reads: worth an alarm
+	Busy        bool   // it answers, but what arrives waits: answers may come too late for whoever asked
 	Queue       Queue  // what waits to be read
 }
 
@@ -60,6 +63,7 @@ type Server struct {
 	refused bool
 	probes  uint64
 	traffic TrafficFacts // not yet taken
+	asked   bool         // to look at the sockets
 
 	// What follows belongs to Run.
 	base     time.Time
@@ -105,6 +109,14 @@ func (s *Server) Probed(v supervisor.View, refused bool) {
 	s.call()
 }
 
+// Look has the sockets looked at now, because somebody misses answers. It never blocks.
+func (s *Server) Look() {
+	s.mu.Lock()
+	s.asked = true
+	s.mu.Unlock()
+	s.call()
+}
+
 // Traffic takes what an observer of the traffic has found since it last told. It never blocks.
 func (s *Server) Traffic(f TrafficFacts) {
 	s.mu.Lock()
@@ -140,7 +152,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	s.judge = newJudge(transport, s.o.HangAfter)
 	s.status = Status{Reason: supervisor.ReasonServerStart, Since: s.base, View: s.judge.view, Text: "not looked at yet"}
-	eyes, err := openEyes(s.o.Listen, s.o.Process, s.log)
+	eyes, err := openEyes(s.o.Listen, s.o.Besides, s.o.Process, s.log)
 	if err != nil {
 		return fmt.Errorf("watch the SIP server: %w", err)
 	}
@@ -174,6 +186,9 @@ func (s *Server) Run(ctx context.Context) error {
 		case <-again.C:
 		case <-s.called:
 			s.takeTraffic()
+			if s.takeAsked() {
+				s.scan(ctx, false)
+			}
 			probed = s.takeProbe(ctx, &taken)
 		}
 		s.look(again)
@@ -196,6 +211,14 @@ func (s *Server) takeProbe(ctx context.Context, taken *uint64) bool {
 	}
 	s.judge.probed(s.now(), v, refused)
 	return true
+}
+
+func (s *Server) takeAsked() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	asked := s.asked
+	s.asked = false
+	return asked
 }
 
 func (s *Server) takeTraffic() {
@@ -272,7 +295,7 @@ func (s *Server) publish(anyway bool) {
 	reason, text := s.judge.verdict(now)
 	next := Status{
 		View: s.judge.view, Reason: reason, Text: text, Processes: len(s.judge.holders), Since: s.status.Since,
-		OptionsDead: s.judge.optionsDead(now), Overloaded: s.judge.overloaded(now), Queue: s.judge.queues.facts,
+		OptionsDead: s.judge.optionsDead(now), Overloaded: s.judge.overloaded(now), Busy: s.judge.busy(now), Queue: s.judge.queues.facts,
 	}
 	if o, since, ok := s.judge.outage(); ok {
 		next.Outage = o

@@ -92,6 +92,8 @@ func (d *daemon) status(ctx context.Context, w io.Writer, _ *http.Request) error
 // ready answers when the pair is healthy for the first time.
 func (d *daemon) ready(ctx context.Context, w io.Writer, r *http.Request) error {
 	if d.lab.Supervisor() != nil {
+		ctx, cancel := context.WithTimeout(ctx, lab.HealthLimit)
+		defer cancel()
 		if err := d.lab.WaitHealthy(ctx); err != nil {
 			return err
 		}

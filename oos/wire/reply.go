@@ -1,24 +1,30 @@
-package oos
+package wire
 
 import "bytes"
 
-// reply is what we need of a SIP response. Its slices point into the datagram.
-type reply struct {
-	code   int
-	branch []byte // of the top Via
-	callID []byte // nil without one
-	cseq   []byte // nil without one
+// mostChallenges bounds how many challenges of a reply are looked at.
+const mostChallenges = 4
+
+// Reply is what probes need of a SIP response. Its slices point into the datagram.
+type Reply struct {
+	Code       int
+	Branch     []byte                 // of the top Via
+	CallID     []byte                 // nil without one
+	CSeq       []byte                 // nil without one
+	RetryAfter []byte                 // of a 503, nil without one
+	Challenges [mostChallenges][]byte // WWW-Authenticate of a 401, Proxy-Authenticate of a 407
 }
 
-// parseReply reads a SIP response, without allocating and as tolerantly as RFC 4475 teaches: line ends of LF alone, no reason phrase,
+// ParseReply reads a SIP response, without allocating and as tolerantly as RFC 4475 teaches: line ends of LF alone, no reason phrase,
 // compact and folded headers, spaces wherever someone once put them, rubbish in every header that we do not need. ok is false
 // for requests and for what is no SIP.
-func parseReply(b []byte) (r reply, ok bool) {
+func ParseReply(b []byte) (r Reply, ok bool) {
 	line, rest := cutLine(skipCRLF(b))
-	if r.code, ok = statusCode(line); !ok {
-		return reply{}, false
+	if r.Code, ok = statusCode(line); !ok {
+		return Reply{}, false
 	}
 	var via []byte
+	challenges := 0
 	for len(rest) > 0 {
 		var header []byte
 		header, rest = cutHeader(rest)
@@ -29,17 +35,22 @@ func parseReply(b []byte) (r reply, ok bool) {
 		if !found {
 			continue
 		}
-		value = trim(value)
-		switch name = trim(name); {
+		name, value = trim(name), trim(value)
+		switch {
 		case via == nil && (is(name, "via") || is(name, "v")):
 			via = value
-		case r.callID == nil && (is(name, "call-id") || is(name, "i")):
-			r.callID = value
-		case r.cseq == nil && is(name, "cseq"):
-			r.cseq = value
+		case r.CallID == nil && (is(name, "call-id") || is(name, "i")):
+			r.CallID = value
+		case r.CSeq == nil && is(name, "cseq"):
+			r.CSeq = value
+		case r.Code == 503 && r.RetryAfter == nil && is(name, "retry-after"):
+			r.RetryAfter = value
+		case challenges < mostChallenges && (r.Code == 401 && is(name, "www-authenticate") || r.Code == 407 && is(name, "proxy-authenticate")):
+			r.Challenges[challenges] = value
+			challenges++
 		}
 	}
-	r.branch = branch(via)
+	r.Branch = branch(via)
 	return r, true
 }
 

@@ -1,4 +1,4 @@
-package oos
+package wire
 
 import (
 	"bytes"
@@ -7,21 +7,22 @@ import (
 	"strconv"
 )
 
-// maxFrame bounds a message on a stream.
-const maxFrame = 64 << 10
+// MaxFrame bounds a message on a stream.
+const MaxFrame = 64 << 10
 
-// errFrame reports a stream that is no sequence of SIP messages.
-var errFrame = errors.New("no SIP message")
+// ErrFrame reports a stream that is no sequence of SIP messages.
+var ErrFrame = errors.New("no SIP message")
 
-// framer cuts messages from a stream by their Content-Length (RFC 3261 18.3).
-type framer struct {
-	r    io.Reader
+// Framer cuts messages from a stream by their Content-Length (RFC 3261 18.3).
+type Framer struct {
+	R io.Reader
+
 	buf  []byte
 	done int // octets at the start of buf that were given out
 }
 
-// next gives the next message; it is valid until the call after.
-func (f *framer) next() ([]byte, error) {
+// Next gives the next message; it is valid until the call after.
+func (f *Framer) Next() ([]byte, error) {
 	f.buf = append(f.buf[:0], f.buf[f.done:]...)
 	f.done = 0
 	for {
@@ -38,7 +39,7 @@ func (f *framer) next() ([]byte, error) {
 		if len(f.buf) == cap(f.buf) {
 			f.buf = append(make([]byte, 0, 2*cap(f.buf)+4096), f.buf...)
 		}
-		k, err := f.r.Read(f.buf[len(f.buf):cap(f.buf)])
+		k, err := f.R.Read(f.buf[len(f.buf):cap(f.buf)])
 		f.buf = f.buf[:len(f.buf)+k]
 		if err != nil && k == 0 {
 			return nil, err
@@ -51,8 +52,8 @@ func (f *framer) next() ([]byte, error) {
 func frameLength(b []byte) (int, error) {
 	head := headLength(b)
 	if head == 0 {
-		if len(b) > maxFrame {
-			return 0, errFrame
+		if len(b) > MaxFrame {
+			return 0, ErrFrame
 		}
 		return 0, nil
 	}
@@ -66,13 +67,13 @@ func frameLength(b []byte) (int, error) {
 			continue
 		}
 		n, err := strconv.ParseUint(string(trim(value)), 10, 31)
-		if err != nil || n > maxFrame {
-			return 0, errFrame
+		if err != nil || n > MaxFrame {
+			return 0, ErrFrame
 		}
 		body = int(n)
 	}
-	if head+body > maxFrame {
-		return 0, errFrame
+	if head+body > MaxFrame {
+		return 0, ErrFrame
 	}
 	return head + body, nil
 }
