@@ -40,12 +40,12 @@ const Freeze = 10 * time.Second
 
 // How long some faults last.
 const (
-	bothDown   = 2 * time.Second        // both servers, in both-at-once
-	hostPaused = 3 * time.Second        // host-paused
-	stalled    = 800 * time.Millisecond // server-stalled
-	flapDown   = 10 * time.Millisecond  // each time that the link is down in link-flaps
-	flapEvery  = 300 * time.Millisecond
-	flaps      = 10
+	bothDown   = 2 * time.Second         // both servers, in both-at-once
+	hostPaused = 3 * time.Second         // host-paused
+	stalled    = 800 * time.Millisecond  // server-stalled
+	flapDown   = 10 * time.Millisecond   // each time that the link is down in link-flaps
+	flapEvery  = 1200 * time.Millisecond // the kernel of the switch puts off what changes more often than once a second (linkwatch)
+	flaps      = 4
 	refusal    = time.Second     // with each code of options-refused
 	silence    = 6 * time.Second // sip-pass-check's period in the lab's configuration
 )

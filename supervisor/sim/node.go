@@ -28,6 +28,7 @@ type node struct {
 
 	address effector
 	server  supervisor.Class
+	busy    bool // its server answers, but not everybody in time
 	reasons []supervisor.Reason
 	started time.Duration
 	report  *supervisor.Report

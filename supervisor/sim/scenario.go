@@ -71,6 +71,12 @@ var scenarios = []scenario{
 		bound: func(t supervisor.Timing) time.Duration { return 10*t.VantageEvery + handed(t) },
 		after: at(time.Second, func(w *world) { w.watch.lie = 0 })},
 
+	{name: "nobody gets answers in time from the primary's busy server", begin: func(w *world) {
+		w.nodes[nodeA].busy = true
+		w.nodes[nodeA].setServer(supervisor.ClassServing)
+		w.run(w.now + w.timing.VantageSilence) // the others learn of it before their probes have waited in vain for so long
+		w.watch.lie = 1 + nodeA
+	}},
 	{name: "witness dead", begin: func(w *world) { w.nodes[nodeW].crash(true) }},
 	{name: "backup dead", begin: func(w *world) { w.nodes[nodeB].crash(true) }},
 	{name: "witness restarted", begin: func(w *world) { w.nodes[nodeW].crash(false); w.nodes[nodeW].start() }},

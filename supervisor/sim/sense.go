@@ -35,7 +35,7 @@ func (n *node) sense() {
 	fresh := w.now-n.started < 2*w.timing.ProbeInterval
 	if n.i != nodeW {
 		s.Reasons = append(s.Reasons, n.reasons...)
-		s.Server = supervisor.View{Class: n.server}
+		s.Server = supervisor.View{Class: n.server, Busy: n.busy}
 		if fresh {
 			s.Reasons = append(s.Reasons, supervisor.ReasonServerStart)
 			s.Server.Class = supervisor.ClassUnknown

@@ -137,6 +137,39 @@ func TestJudge_alarms(t *testing.T) {
 	}
 }
 
+// A server that answers while more waits than should is busy, for two seconds after the last sign of both.
+func TestJudge_busy(t *testing.T) {
+	for _, tt := range []struct {
+		name             string
+		unread           int
+		drops            uint32
+		answered, judged time.Duration // since both were sampled
+		want             bool
+	}{
+		{"it waits and answers", 10_000, 0, 0, 0, true},
+		{"little waits", 9_999, 0, 0, 0, false},
+		{"nothing is answered any more", 10_000, 0, -2 * second, 0, false},
+		{"a while ago", 10_000, 0, 2 * second, 2 * second, false},
+		{"it drops", 0, 1, 2 * second, 2 * second, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			j := newJudge("udp", DefaultHangAfter)
+			for _, s := range up {
+				apply(j, s)
+			}
+			sample := func(at time.Duration, unread int, drops uint32) {
+				j.queues.sampled(at, []socket{{transport: "udp", cookie: 1, unread: unread, limit: 200_000, drops: drops}})
+			}
+			sample(9*second, 0, 0)
+			sample(10*second, tt.unread, tt.drops)
+			j.observed(10*second, TrafficFacts{Requests: 1, Answered: 1}, 10*second+tt.answered, true)
+			if got := j.busy(10*second + tt.judged); got != tt.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
+
 // Which kind of event 00-04200 it is (S4-32).
 func TestJudge_outage(t *testing.T) {
 	segv := step{at: 5 * second, exit: &exit{pid: 100, how: "signal 11", cause: CauseUnexpected}}
