@@ -52,6 +52,12 @@ const (
 	maxNameLength    = 127 // ALTIFNAMSIZ, without its end
 )
 
+// Validate names everything that is wrong with the monitors.
+func (o Options) Validate() error {
+	_, err := o.monitors()
+	return err
+}
+
 // monitors gives all monitors with their names, or an error for every wrong setting.
 func (o Options) monitors() ([]Monitor, error) {
 	all := append([]Monitor(nil), o.Monitors...)

@@ -3,7 +3,8 @@ package oos
 import "time"
 
 // While an answer is overdue, questions follow each other faster, so that silence rests on some fifteen of them instead of three: where
-// every fifth packet is lost, three in a row go without an answer every few seconds. Whoever answers is asked as before.
+// every fifth packet is lost, three in a row go without an answer every few seconds. Whoever answers is asked as before, and at once again
+// while only further answers are missing until it counts as serving.
 const (
 	hurry     = 5  // how many times as often
 	mostExtra = 10 // questions more since the last answer
@@ -18,6 +19,9 @@ type cadence struct {
 
 // due is when to ask next. An answer is overdue after three times the usual round trip, and not before a quarter of the interval.
 func (w *watch) due() time.Duration {
+	if w.doubt && w.good > 0 && w.asked == 0 {
+		return min(w.next, w.last+w.Interval/hurry)
+	}
 	if w.asked == 0 || w.extra >= mostExtra || w.basis == silence || w.stuck {
 		return w.next
 	}

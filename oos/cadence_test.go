@@ -15,6 +15,7 @@ type line struct {
 	rtt  time.Duration
 	loss float64 // of each packet
 	dead time.Duration
+	back time.Duration // it answers again from then on; 0: never
 	rng  *rand.Rand
 }
 
@@ -22,6 +23,7 @@ type line struct {
 type run struct {
 	asked  []time.Duration
 	deaths []time.Duration
+	risen  time.Duration // from the first death
 	wakes  int // without an answer that arrived
 	answer time.Duration
 }
@@ -31,8 +33,11 @@ func (l line) simulate(to Target, until time.Duration, hurried bool) run {
 	var r run
 	now := time.Duration(0)
 	w := newWatch(to, func(v supervisor.View) {
-		if v.Class == supervisor.ClassDead {
+		switch {
+		case v.Class == supervisor.ClassDead:
 			r.deaths = append(r.deaths, now)
+		case len(r.deaths) > 0 && r.risen == 0:
+			r.risen = now
 		}
 	})
 	type reply struct{ sent, at time.Duration }
@@ -59,7 +64,7 @@ func (l line) simulate(to Target, until time.Duration, hurried bool) run {
 			w.plan(now)
 			w.sent(now)
 			r.asked = append(r.asked, now)
-			if now < l.dead && !lost() && !lost() {
+			if (now < l.dead || l.back > 0 && now >= l.back) && !lost() && !lost() {
 				due = append(due, reply{now, now + l.rtt})
 			}
 			w.conclude(now)
@@ -70,7 +75,7 @@ func (l line) simulate(to Target, until time.Duration, hurried bool) run {
 
 // vantage is how the service address is asked by the default preset, and fast by the fast one.
 var (
-	vantage = Target{Name: "service", Addr: netip.MustParseAddrPort("10.0.0.1:5060"), Transport: UDP, Interval: 100 * ms, Silence: 350 * ms}
+	vantage = Target{Name: "service", Addr: netip.MustParseAddrPort("10.0.0.1:5060"), Transport: UDP, Interval: 100 * ms, Silence: 300 * ms}
 	fast    = Target{Name: "service", Addr: vantage.Addr, Transport: UDP, Interval: 15 * ms, Silence: 60 * ms}
 	own     = Target{Name: "own", Addr: vantage.Addr, Transport: UDP, Interval: 60 * ms, Silence: 180 * ms}
 )
@@ -111,6 +116,20 @@ func TestCadence_silence(t *testing.T) {
 				if gap := r.asked[i] - r.asked[i-1]; gap != to.Interval {
 					t.Fatalf("%s: dead, asked %v after the last time", name, gap)
 				}
+			}
+		}
+	}
+}
+
+// Whoever comes back is asked for further answers at once: it counts as serving an interval and a fifth later at most.
+func TestCadence_back(t *testing.T) {
+	for name, to := range map[string]Target{"vantage": vantage, "fast": fast, "own": own} {
+		to.Rise = 2
+		for after := range 20 {
+			back := 2*time.Second + to.Interval*time.Duration(after)/20
+			r := line{rtt: ms / 2, dead: time.Second, back: back}.simulate(to, 4*time.Second, true)
+			if r.risen < back || r.risen-back > to.Interval*6/5+ms {
+				t.Errorf("%s: back at %v, serving at %v", name, back, r.risen)
 			}
 		}
 	}

@@ -158,7 +158,7 @@ func (p *testPair) start(id nodeID, change ...func(*Options)) *testNode {
 }
 
 func (p *testPair) try(id nodeID, change ...func(*Options)) (*testNode, error) {
-	n := &testNode{id: id, done: make(chan error, 1), peers: map[nodeID]bool{}, clocks: map[nodeID]time.Duration{}, logs: &logBook{}}
+	n := &testNode{id: id, done: make(chan error, 1), peers: map[nodeID]bool{}, logs: &logBook{}}
 	o := p.options(id)
 	n.watch(&o)
 	o.Logger = newTestLogger(n.logs).Named(string(id))
@@ -191,6 +191,7 @@ func (n *testNode) stop() {
 }
 
 func (n *testNode) watch(o *Options) {
+	n.clocks = map[nodeID]time.Duration{}
 	locked := func(fn func()) {
 		n.mu.Lock()
 		defer n.mu.Unlock()

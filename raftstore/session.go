@@ -97,7 +97,7 @@ func (s *session) read(ctx context.Context, wg *sync.WaitGroup) error {
 		case f.Pong != 0:
 			rtt := int64(now) - int64(f.Pong)
 			s.rtt.Store(rtt)
-			if f.Clock != 0 {
+			if f.Clock != 0 && rtt < int64(clockTrust) { // else it says little, or this process was frozen in between
 				s.peer.net.o.OnClock(s.peer.node.ID, clockAhead(f.Clock, time.Now().UnixNano(), rtt))
 			}
 		case f.Report != nil:
@@ -110,6 +110,9 @@ func (s *session) read(ctx context.Context, wg *sync.WaitGroup) error {
 		}
 	}
 }
+
+// clockTrust is the longest round trip after which a clock is compared.
+const clockTrust = time.Second
 
 // clockAhead is by how much a clock is ahead that was read half a round trip before now, all in nanoseconds.
 func clockAhead(theirs, now, rtt int64) time.Duration { return time.Duration(theirs + rtt/2 - now) }

@@ -66,6 +66,7 @@ type Core struct {
 	nextCampaign, nextTransfer, nextSettle           time.Duration
 	nextAnnounce                                     time.Duration
 	pathLostAt                                       time.Duration // since when all others find the service address dead; never: they don't
+	serverAt                                         time.Duration // when the primary's server was last known to be dead or busy
 	proposed                                         Epoch
 	lates                                            uint64 // how often this loop came late
 	told                                             Report
@@ -94,7 +95,7 @@ func New(opt Options, now Now) *Core {
 	c.vote.free = now.Mono + opt.Timing.Promise(MaxGuard)
 	c.vote.heard = now.Mono
 	c.lease.begin(0, now.Mono)
-	c.nextReport, c.pathLostAt = now.Mono, never
+	c.nextReport, c.pathLostAt, c.serverAt = now.Mono, never, never
 	return c
 }
 
@@ -112,17 +113,20 @@ func (c *Core) LeaseLeft(now time.Duration) time.Duration {
 	return c.lease.until - now
 }
 
-// Lates is how often this loop was called so late that what it did not hear says nothing.
+// Lates is how often this loop was called so late that half a lease went by.
 func (c *Core) Lates() uint64 { return c.lates }
 
 // Step takes the moment and an event and returns what shall be done, in order.
 func (c *Core) Step(now Now, ev Event) []Action {
 	c.out = nil
-	late := c.started && now.Mono-c.now.Mono > c.opt.Timing.Suspect*3/4
+	gap := now.Mono - c.now.Mono
+	late := c.started && gap > c.opt.Timing.Suspect*3/4
 	c.now, c.started = now, true
 	if late {
 		// This loop was starved or frozen: silence in that window was its own.
 		c.vote.heard = max(c.vote.heard, now.Mono)
+	}
+	if late && gap > c.opt.Timing.Lease/2 {
 		c.lates++
 	}
 	c.settle() // what time alone has ended comes before anything that the event could do

@@ -65,6 +65,9 @@ func (c *Core) factsAbout(m NodeID, now Now) []Fact {
 		vote = voteOf(r.Server.Class == ClassServing || r.Server.Class == ClassDraining)
 	}
 	fs = append(fs, Fact{About: m, From: m, What: "own probe", Says: string(r.Server.Class) + textOf(r.Server), Vote: vote})
+	if primary && r.Server.Busy {
+		fs = append(fs, Fact{About: m, From: m, What: "receive queue", Says: "requests are answered, but more wait than should", Vote: VoteStay})
+	}
 	for _, reason := range r.Reasons {
 		f := Fact{About: m, From: m, What: "reason", Says: string(reason)}
 		if primary {
@@ -160,6 +163,9 @@ func (c *Core) outlook(now Now) (moves, holds []string) {
 			fmt.Sprintf("%s finds its own SIP server dead or hung, its interface down, or its address refused", p),
 			fmt.Sprintf("both other nodes get no answer from the service address for %v, and the budget is not spent", c.opt.Timing.VantageSilence),
 			"an operator: understudy switchover")
+	}
+	if r, _, known := c.reportOf(p, now); known && r.Server.Busy {
+		holds = append(holds, "the SIP server is busy: whoever gets no answer in time has found no broken path")
 	}
 	if paused(c) {
 		holds = append(holds, "the pause: only an operator, a stopped sidecar or a lost lease moves the role")

@@ -23,8 +23,9 @@ func (c *Core) reannounce() {
 	c.do(Announce{})
 }
 
-// judgePath moves the role off a primary whose lease is fine but whose SIP server nobody else reaches: when both other nodes look and
-// both find the service address dead, and telling the neighbours again has not helped.
+// judgePath moves the role off a primary whose lease is fine but whose SIP server nobody else reaches: when both other nodes look and both
+// find the service address dead, and telling the neighbours again has not helped. It waits until whoever was told has asked again and could
+// have been answered.
 func (c *Core) judgePath() {
 	now, t, p := c.now.Mono, c.opt.Timing, c.record.Primary
 	if !c.pathLost() {
@@ -34,7 +35,7 @@ func (c *Core) judgePath() {
 	if c.pathLostAt == never {
 		c.pathLostAt = now
 	}
-	if now-c.pathLostAt < t.VantageEvery/2 || paused(c) || c.record.BudgetLeft(c.opt.Budget, c.now.Wall) == 0 {
+	if now-c.pathLostAt < t.VantageEvery*5/4 || paused(c) || c.record.BudgetLeft(c.opt.Budget, c.now.Wall) == 0 {
 		return
 	}
 	for _, n := range c.members() {
@@ -45,7 +46,8 @@ func (c *Core) judgePath() {
 	}
 }
 
-// pathLost: the primary has served for a while and still does, its own probe gets answers, and all others find the service address dead.
+// pathLost: the primary has served for a while and still does, its own probe gets answers and did for as long as others may have waited for
+// theirs, and all others find the service address dead.
 // A server that does not answer on its own host, or is too busy to answer everybody, is no matter of the path: its sidecar has the evidence
 // and judges.
 func (c *Core) pathLost() bool {
@@ -54,13 +56,22 @@ func (c *Core) pathLost() bool {
 	if now-c.epochAt < settled {
 		return false
 	}
-	if c.isPrimary() {
-		if c.state != Serving || isDead(c.sensed.Server) || c.sensed.Server.Busy {
+	server := c.sensed.Server
+	if !c.isPrimary() {
+		if c.vote.silent(now, t.Suspect) || c.vote.since == 0 || now-c.vote.since < settled {
 			return false
 		}
-	} else if p := c.peers[c.record.Primary]; c.fresh(p) && (isDead(p.report.Server) || p.report.Server.Busy) {
+		server = View{}
+		if p := c.peers[c.record.Primary]; c.fresh(p) {
+			server = p.report.Server
+		}
+	} else if c.state != Serving {
 		return false
-	} else if c.vote.silent(now, t.Suspect) || c.vote.since == 0 || now-c.vote.since < settled {
+	}
+	if isDead(server) || server.Busy {
+		c.serverAt = now
+	}
+	if now-c.serverAt < t.VantageSilence { // the others find out later that it answers again
 		return false
 	}
 	looking := 0

@@ -46,7 +46,7 @@ func (p Preset) Timing() (Timing, error) {
 		return Timing{
 			Renew: 20 * ms, Suspect: 60 * ms, Lease: 150 * ms, Drift: 0.001,
 			Report: 500 * ms, ReportStale: 2000 * ms,
-			ProbeInterval: 60 * ms, ProbeSilence: 180 * ms, VantageEvery: 100 * ms, VantageSilence: 350 * ms,
+			ProbeInterval: 60 * ms, ProbeSilence: 180 * ms, VantageEvery: 100 * ms, VantageSilence: 300 * ms,
 			RaftHeartbeat: 1000 * ms, RaftTransport: 300 * ms,
 		}, nil
 	case PresetFast:

@@ -50,13 +50,19 @@ func (a *answers) ask(key uint64, invite bool, now time.Duration) bool {
 	return true
 }
 
-// answer notes a response. progress is false for 100, which says no more than that the request arrived.
-func (a *answers) answer(key uint64, progress bool, now time.Duration) {
+// promptness is how old a request may be whose answer still shows that requests are worked on: a server's timers answer older ones, too.
+const promptness = 5 * time.Second
+
+// answer notes a response. progress is false for 100, which says no more than that the request arrived. It reports whether the request was
+// worked on just now: this is the first answer above 100, and the request is not older than promptness.
+func (a *answers) answer(key uint64, progress bool, now time.Duration) (worked bool) {
 	a.expire(now)
 	r := a.table.find(key)
 	if r == nil {
-		return
+		return false
 	}
+	worked = progress && !r.done && now-r.at <= promptness
+	r.done = r.done || progress
 	if r.state == waiting {
 		r.state = answered
 		a.open--
@@ -67,6 +73,7 @@ func (a *answers) answer(key uint64, progress bool, now time.Duration) {
 		r.invite = false
 		a.invites++
 	}
+	return worked
 }
 
 // expire counts those as unanswered that have waited for too long.

@@ -35,7 +35,7 @@ type Monitor struct {
 
 // New checks the options.
 func New(o Options) (*Monitor, error) {
-	if err := o.validate(); err != nil {
+	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("traffic: %w", err)
 	}
 	m := &Monitor{

@@ -17,6 +17,7 @@ type observer struct {
 	onMessage func(*sip.Message, Meta)
 	seed      maphash.Seed
 	pair      map[netip.Addr]bool
+	service   map[netip.Addr]bool
 	msg       sip.Message // the one under way
 
 	mu      sync.Mutex
@@ -25,12 +26,15 @@ type observer struct {
 }
 
 func newObserver(o Options) *observer {
-	pair := map[netip.Addr]bool{}
-	for _, a := range o.Pair {
-		pair[a.Unmap()] = true
+	setOf := func(list []netip.Addr) map[netip.Addr]bool {
+		set := map[netip.Addr]bool{}
+		for _, a := range list {
+			set[a.Unmap()] = true
+		}
+		return set
 	}
 	return &observer{
-		pair: pair, silence: o.Silence, report: o.Report, onMessage: o.OnMessage, seed: maphash.MakeSeed(), answers: newAnswers(o.Patience),
+		pair: setOf(o.Pair), service: setOf(o.Service), silence: o.Silence, report: o.Report, onMessage: o.OnMessage, seed: maphash.MakeSeed(), answers: newAnswers(o.Patience),
 	}
 }
 
@@ -82,7 +86,7 @@ func (o *observer) count(m *sip.Message, meta Meta) {
 		o.stats.LastOut = max(o.stats.LastOut, meta.At)
 		o.stats.Out.add(m)
 		if !m.Request {
-			o.answered(m, meta.At)
+			o.answered(m, meta)
 		}
 	}
 }
@@ -144,19 +148,21 @@ func (o *observer) asked(m *sip.Message, at time.Duration) {
 	}
 }
 
-func (o *observer) answered(m *sip.Message, at time.Duration) {
+func (o *observer) answered(m *sip.Message, meta Meta) {
 	key, _, ok := o.transaction(m)
 	if !ok {
 		return
 	}
-	progress := m.Status > 100
-	if progress {
-		o.stats.LastAnswer = max(o.stats.LastAnswer, at)
-	}
 	if m.Status == 503 {
 		o.stats.Unavailable++
 	}
-	o.answers.answer(key, progress, at)
+	if !o.answers.answer(key, m.Status > 100, meta.At) {
+		return
+	}
+	o.stats.LastAnswer = max(o.stats.LastAnswer, meta.At)
+	if o.service[meta.From.Addr().Unmap()] {
+		o.stats.LastServed = max(o.stats.LastServed, meta.At)
+	}
 }
 
 // transaction gives a hash of what request and response have in common (RFC 3261 17.1.3; Call-ID and number for clients of RFC 2543,

@@ -22,6 +22,8 @@ type Options struct {
 	// Pair are the addresses of the pair's other nodes. Their OPTIONS and their servers' answers to ours prove nothing about the network
 	// that phones and trunks are on: they are counted apart.
 	Pair []netip.Addr
+	// Service are those of Addresses that are the pair's, not the member's.
+	Service []netip.Addr
 	// Ports are those of SIP over UDP and TCP, of the server and of what it connects to. TLS and WebSocket are recognised there, too.
 	Ports    []uint16
 	TLSPorts []uint16 // SIP over TLS, and WebSocket over TLS: only records are seen
@@ -55,7 +57,8 @@ const (
 	maxPorts     = 64
 )
 
-func (o Options) validate() error {
+// Validate names everything that is wrong.
+func (o Options) Validate() error {
 	var errs []error
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if len(o.Interfaces) == 0 && !o.HEP.IsValid() {

@@ -15,6 +15,7 @@ type transaction struct {
 	at     time.Duration
 	state  state
 	invite bool // an INVITE that has had no answer above 100 yet
+	done   bool // it has had an answer above 100
 }
 
 type state uint8

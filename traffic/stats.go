@@ -54,8 +54,10 @@ type Stats struct {
 	Forgotten     uint64 // there were more open ones than the table holds, which is 65536
 
 	InvitesAnswered uint64 // INVITEs from the network with an answer above 100
-	// The last response above 100 that this host sent to the network, in time or not: evidence that requests of others are worked on.
+	// The last first response above 100 to a request from the network that was at most 5 s old: evidence that requests of others are worked
+	// on. LastServed is the last of these that came from one of Options.Service.
 	LastAnswer  time.Duration
+	LastServed  time.Duration
 	Unavailable uint64 // responses with 503 to the network
 }
 

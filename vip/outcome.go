@@ -127,6 +127,9 @@ func (m *machine) placed(now time.Duration, r result) {
 		m.repairs.note(now)
 		m.fresh = true
 	}
+	if r.job == put && m.checkAt != never {
+		m.fresh = true // it may have put back what was gone before the check could tell
+	}
 	m.fresh = m.fresh || before != present
 	if m.wanted(now) {
 		m.jobOutcome(now, r.err)

@@ -120,7 +120,7 @@ reactions run for it.`,
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&r.Object, "object", "", "what it is about: a node, a device, an address (default: this node)")
+	cmd.Flags().StringVar(&r.Object, "object", "", "the `OBJECT` that it is about: a node, a device, an address (default: this node)")
 	cmd.Flags().StringVar(&severity, "severity", "", "critical, major, minor, warning or indeterminate (default: the condition's)")
 	cmd.Flags().StringVar(&r.Text, "text", "", "one sentence for people (default: the condition's)")
 	return cmd
@@ -155,7 +155,7 @@ func alarmOrderCommand(a *app, verb, short, done string, of func(*status.Client)
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&r.Object, "object", "", "what it is about, as `understudy alarm list` shows it (default: this node)")
+	cmd.Flags().StringVar(&r.Object, "object", "", "the `OBJECT` that it is about, as the list shows it (default: this node)")
 	cmd.Flags().StringVar(&r.Note, "note", "", "a word for those who come after")
 	return cmd
 }

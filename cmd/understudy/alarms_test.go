@@ -40,3 +40,28 @@ func TestEdges(t *testing.T) {
 		}
 	}
 }
+
+// Another text of a state is told, and whoever becomes primary says anew what the primary says.
+func TestEdges_tookOver(t *testing.T) {
+	var got []string
+	e := newEdges(func(ev alarm.Event) { got = append(got, ev.Name+" "+ev.Text) })
+	check := func(want ...string) {
+		t.Helper()
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		got = nil
+	}
+	e.state(true, "sip-path-doubted", "p", "b gets no answer, w does", "")
+	e.state(true, "sip-path-doubted", "p", "b gets no answer, w does", "")
+	e.state(true, "sip-path-doubted", "p", "b and w get no answer", "")
+	e.level(true, "nic-down", "a", "eth0", "")
+	check("sip-path-doubted b gets no answer, w does", "sip-path-doubted b and w get no answer", "nic-down eth0")
+	e.state(false, "sip-path-doubted", "p", "", "")
+	e.state(false, "sip-path-doubted", "p", "", "")
+	check("sip-path-clear ")
+	e.tookOver()
+	e.state(false, "sip-path-doubted", "p", "", "")
+	e.level(true, "nic-down", "a", "eth0", "")
+	check("sip-path-clear ")
+}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/understudy-sip/understudy/supervisor"
+	"github.com/understudy-sip/understudy/supervisor/alarm"
 	"github.com/understudy-sip/understudy/supervisor/status"
 )
 
@@ -32,7 +34,8 @@ func TestCLI_mistakes(t *testing.T) {
 		{"pause", "--for", "2d", "--reason", "r"}, {"pause", "--for", "1s", "--reason", "r"}, {"pause", "--for", "2h", "--reason", ""},
 		{"resume", "now"}, {"history", "5"}, {"history", "-n", "0"}, {"history", "-n", "x"}, {"check", "my.yaml"}, {"run", "now"}, {"version", "x"},
 		{"pki"}, {"pki", "inti"}, {"pki", "issue"}, {"pki", "issue", "--all", "edge-a"}, {"pki", "init", "sip-edge"}, {"man"}, {"--nod", "edge-a"},
-		{"completion", "tcsh"}, {"help", "stauts"},
+		{"completion", "tcsh"}, {"help", "stauts"}, {"alarm"}, {"alarm", "lst"}, {"alarm", "raise"}, {"alarm", "clear"}, {"alarm", "ack", "a", "b"},
+		{"alarm", "list", "x"},
 	}
 	for _, args := range lines {
 		if got := cli(t, args...).code; got != exitUsage {
@@ -45,10 +48,13 @@ func TestCLI_mistakes(t *testing.T) {
 // What people see of help: the verbs in groups, and every verb with an example where one helps.
 func TestCLI_help(t *testing.T) {
 	lines := [][]string{{"--help"}}
-	for _, verb := range []string{"run", "check", "status", "explain", "history", "demo", "switchover", "pause", "resume", "pki", "version"} {
+	for _, verb := range []string{"run", "check", "status", "explain", "history", "demo", "switchover", "pause", "resume", "pki", "version", "alarm"} {
 		lines = append(lines, []string{verb, "--help"})
 	}
 	lines = append(lines, []string{"pki", "init", "--help"}, []string{"pki", "issue", "--help"})
+	for _, verb := range []string{"list", "conditions", "raise", "clear", "ack"} {
+		lines = append(lines, []string{"alarm", verb, "--help"})
+	}
 	golden(t, "testdata/help.txt", script(t, strings.NewReplacer(), lines...))
 }
 
@@ -69,7 +75,10 @@ func TestCLI_noDaemon(t *testing.T) {
 		[]string{"history", "-c", dir + "/bad.yaml"},
 		[]string{"switchover", "-c", dir + "/good.yaml"},
 		[]string{"pause", "--for", "1h", "--reason", "r", "-c", dir + "/good.yaml"},
-		[]string{"resume", "-c", dir + "/good.yaml"}))
+		[]string{"resume", "-c", dir + "/good.yaml"},
+		[]string{"explain", "-c", dir + "/good.yaml"},
+		[]string{"alarm", "list", "-c", dir + "/good.yaml"},
+		[]string{"alarm", "raise", "x", "-c", dir + "/good.yaml"}))
 }
 
 // Orders reach the daemon, and its refusals the person.
@@ -84,6 +93,21 @@ func TestCLI_orders(t *testing.T) {
 	daemon.refusal = busy
 	text += script(t, strings.NewReplacer(" --socket "+socket, ""), do("switchover"), do("pause", "--for", "1h", "--reason", "r"), do("resume"))
 	golden(t, "testdata/orders.txt", text)
+}
+
+// Alarms are listed, and orders about them reach the daemon, and its refusals the person.
+func TestCLI_alarms(t *testing.T) {
+	desk := &fakeDesk{}
+	socket := serve(t, &fakeDaemon{in: alarming()}, func(s *status.Server) { s.Alarms = desk })
+	do := func(args ...string) []string { return append([]string{"alarm"}, append(args, "--socket", socket)...) }
+	hide := strings.NewReplacer(" --socket "+socket, "")
+	text := script(t, hide, do("list"), do("list", "-o", "json"), do("raise", "trunk-down", "--object", "trunk-1", "--severity", "major", "--text", "no route"),
+		do("raise", "trunk-down", "--severity", "bad"), do("ack", "nic-down", "--object", "edge-a", "--note", "on it"), do("clear", "nic-down", "--object", "edge-a"))
+	for _, err := range []error{supervisor.ErrNoAlarm, supervisor.ErrAlarmsFull, alarm.ErrBusy} {
+		desk.refusal = err
+		text += script(t, hide, do("clear", "nic-down"))
+	}
+	golden(t, "testdata/alarms.txt", text)
 }
 
 // The exit code of status is the verdict.

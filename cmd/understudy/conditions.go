@@ -141,6 +141,9 @@ func (c *conditions) backup(r supervisor.Record, fresh map[supervisor.NodeID]sup
 		return
 	}
 	for _, v := range c.setup.Voters() {
+		if v.ID == r.Primary { // an alarm that the other member raised when this one was the backup
+			c.edges.level(false, "backup-not-ready", string(v.ID), "", "")
+		}
 		if v.Witness || v.ID == r.Primary {
 			continue
 		}
@@ -149,7 +152,7 @@ func (c *conditions) backup(r supervisor.Record, fresh map[supervisor.NodeID]sup
 		if there {
 			text = fmt.Sprintf("%s could not take over: %v", v.ID, b.Reasons)
 		}
-		c.edges.level(!b.Ready, "backup-not-ready", string(v.ID), text, b.Server.Text)
+		c.edges.state(!b.Ready, "backup-not-ready", string(v.ID), text, b.Server.Text)
 	}
 }
 
@@ -180,13 +183,13 @@ func (c *conditions) path(r supervisor.Record, alive, dead []supervisor.NodeID) 
 			text += fmt.Sprintf(", %s does", joinNodes(alive))
 		}
 	}
-	c.edges.level(len(dead) > 0, "sip-path-doubted", c.setup.Cluster, text, "")
+	c.edges.state(len(dead) > 0, "sip-path-doubted", c.setup.Cluster, text, "")
 }
 
 func (c *conditions) configuration(own supervisor.Report, fresh map[supervisor.NodeID]supervisor.Report) {
 	for id, r := range fresh {
 		if id != own.Node {
-			c.edges.level(r.ConfigHash != own.ConfigHash, "config-mismatch", string(id),
+			c.edges.level(r.ConfigHash != own.ConfigHash, "config-mismatch", both(own.Node, id),
 				fmt.Sprintf("the configurations of %s and %s differ", own.Node, id), own.ConfigHash+" and "+r.ConfigHash)
 		}
 	}
@@ -221,5 +224,8 @@ func reasonsOf(fresh map[supervisor.NodeID]supervisor.Report) string {
 	slices.Sort(parts)
 	return strings.Join(parts, "; ")
 }
+
+// both names two nodes, whichever of them speaks.
+func both(x, y supervisor.NodeID) string { return fmt.Sprintf("%s and %s", min(x, y), max(x, y)) }
 
 func joinNodes(ids []supervisor.NodeID) string { return strings.Join(toStrings(ids), " and ") }

@@ -27,6 +27,7 @@ type Config struct {
 	SIPServer        SIPServer                   `key:"sip-server"`
 	SIPPassCheck     bool                        `key:"sip-pass-check"`
 	Devices          map[string]Device           `key:"devices" is:"name"`
+	OOSAnswers       []AnswerCodes               `key:"oos-answers"`
 	Traffic          Traffic                     `key:"traffic"`
 	TLibNIC          bool                        `key:"tlib-nic-monitoring"`
 	SIPNIC           bool                        `key:"sip-nic-monitoring"`

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/understudy-sip/understudy/nic"
 	"github.com/understudy-sip/understudy/supervisor"
 )
 
@@ -21,6 +22,7 @@ func (d *decoder) check(c *Config) {
 	}
 	d.checkServiceAddress(c)
 	d.checkDevices(c)
+	d.checkSensors(c)
 	d.checkAlarms(c)
 	d.checkPaths(c)
 }
@@ -201,6 +203,27 @@ func (d *decoder) checkDevices(c *Config) {
 	}
 	if c.SIPPassCheck && checked == 0 && d.fine("devices") && d.fine("sip-pass-check") {
 		d.problem("sip-pass-check", "give at least one device under devices an oos-check", "it needs a service device that is checked, and there is none")
+	}
+}
+
+// checkSensors asks the sensors of the members whether they would take what the configuration says.
+func (d *decoder) checkSensors(c *Config) {
+	for _, name := range c.names() {
+		if c.Nodes[name].Witness || !d.fine("nodes") || !d.fine("service-address") || !d.fine("sip-server") {
+			continue
+		}
+		s := &Setup{Config: *c, Self: name}
+		if d.fine("traffic") {
+			if err := trafficOptions(s).Validate(); err != nil {
+				d.problem("traffic", "correct it", "at %s: %v", name, err)
+			}
+		}
+		if d.fine("nic") {
+			o := nic.Options{Monitors: monitors(s), ReportGateway: func(nic.Gateway) {}}
+			if err := o.Validate(); err != nil {
+				d.problem("nic", "correct it", "at %s: %v", name, err)
+			}
+		}
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/understudy-sip/understudy/oos/device"
 )
 
 // Device is a service device (trunk, gateway, media server, phone) that the primary may check by OPTIONS. The options of oos-check are
@@ -29,7 +31,7 @@ type Traffic struct {
 	TLSPorts   []int    `key:"tls-ports" min:"1" max:"65535"`
 	WSPorts    []int    `key:"ws-ports" min:"1" max:"65535"`
 	HEP        HostPort `key:"hep"`
-	Unanswered Duration `key:"unanswered-after" min:"500ms" max:"1m"`
+	Unanswered Duration `key:"unanswered-after" min:"500ms" max:"32s"`
 }
 
 // NIC says how interfaces are judged.
@@ -39,6 +41,17 @@ type NIC struct {
 	Gateway      netip.Addr `key:"gateway"`
 	GatewayEvery Duration   `key:"gateway-every" min:"100ms" max:"1m"`
 	GatewayFall  int        `key:"gateway-fall" min:"1" max:"100"`
+}
+
+// AnswerCodes are final status codes that prove a device to be in service: one, a range or a class.
+type AnswerCodes string
+
+func (a *AnswerCodes) parse(text string) error {
+	if _, err := device.ParseAnswers(text); err != nil {
+		return wrong(`write "200", "200-299" or "2xx"`, "%v", err)
+	}
+	*a = AnswerCodes(text)
+	return nil
 }
 
 // SIPURI is where a device is asked.

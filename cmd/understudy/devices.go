@@ -37,6 +37,14 @@ func newDevices(s *Setup, e *edges, hooks *hook.Queue, log *zap.Logger) (*device
 		return d, nil
 	}
 	o := device.DefaultOptions()
+	var codes []string
+	for _, c := range s.OOSAnswers {
+		codes = append(codes, string(c))
+	}
+	var err error
+	if o.Positive, err = device.ParseAnswers(codes...); err != nil {
+		return nil, err
+	}
 	o.Source, o.Report, o.TLS, o.Logger = d.source, d.verdict, anyCertificate, log
 	for _, name := range slices.Sorted(maps.Keys(s.Devices)) {
 		one := deviceOf(name, s.Devices[name])
@@ -46,7 +54,6 @@ func newDevices(s *Setup, e *edges, hooks *hook.Queue, log *zap.Logger) (*device
 		o.Devices = append(o.Devices, one)
 	}
 	d.period = device.Period(o.Devices)
-	var err error
 	d.checker, err = device.New(o)
 	return d, err
 }

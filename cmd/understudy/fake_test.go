@@ -49,13 +49,27 @@ func (f *fakeDaemon) Resume(context.Context, string) error {
 	return f.refusal
 }
 
+// fakeDesk takes orders about alarms, or refuses them as the engine does.
+type fakeDesk struct{ refusal error }
+
+func (f *fakeDesk) RaiseAlarm(context.Context, status.RaiseAlarm) error {
+	return alarmRefusal(f.refusal)
+}
+func (f *fakeDesk) ClearAlarm(context.Context, status.AlarmOrder) error {
+	return alarmRefusal(f.refusal)
+}
+func (f *fakeDesk) AckAlarm(context.Context, status.AlarmOrder) error { return alarmRefusal(f.refusal) }
+
 // serve runs the local API of a daemon for one test and gives its socket.
-func serve(t *testing.T, daemon status.Daemon) string {
+func serve(t *testing.T, daemon status.Daemon, change ...func(*status.Server)) string {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "u.sock")
 	server, err := status.New(daemon, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, f := range change {
+		f(server)
 	}
 	listener, err := status.Listen(t.Context(), socket)
 	if err != nil {

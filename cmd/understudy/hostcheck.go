@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"slices"
@@ -35,6 +36,15 @@ func hostWarnings(s *Setup) []string {
 	for _, p := range programs(s) {
 		if err := hook.Check(p.argv[0]); err != nil {
 			warn("%s: %v", p.key, err)
+		}
+	}
+	if !s.Me().Witness {
+		for _, name := range slices.Sorted(maps.Keys(s.Devices)) {
+			if dev := s.Devices[name]; dev.User != "" {
+				if path := forNode(dev.Password, s.Self); unreadable(path) != "" {
+					warn("devices.%s.password-file: %s %s", name, path, unreadable(path))
+				}
+			}
 		}
 	}
 	return out

@@ -35,13 +35,23 @@ type nics struct {
 
 func newNICs(s *Setup, senses *senses, e *edges, log *zap.Logger) (*nics, error) {
 	n := &nics{log: log, senses: senses, edges: e, node: s.Self, state: map[string]nic.State{}}
+	var err error
+	n.watcher, err = nic.New(nic.Options{Monitors: monitors(s), Report: n.is, ReportGateway: n.gateway, Logger: log})
+	if err != nil {
+		return nil, fmt.Errorf("watch the interfaces: %w", err)
+	}
+	return n, nil
+}
+
+// monitors are the interfaces of a member that are watched.
+func monitors(s *Setup) []nic.Monitor {
 	me := s.Me()
-	var monitors []nic.Monitor
+	var list []nic.Monitor
 	add := func(name, link string, address netip.Addr) {
 		m := nic.DefaultMonitor()
 		m.Name, m.Link, m.Address = name, link, address
 		m.DebounceDown, m.DebounceUp = time.Duration(s.NIC.DownDelay), time.Duration(s.NIC.Settle)
-		monitors = append(monitors, m)
+		list = append(list, m)
 	}
 	add(nicService, me.Interface, netip.Addr{})
 	if s.SIPNIC {
@@ -50,7 +60,7 @@ func newNICs(s *Setup, senses *senses, e *edges, log *zap.Logger) (*nics, error)
 			address = me.SIPAddress
 		}
 		add(nicSIP, "", address)
-		last := &monitors[len(monitors)-1]
+		last := &list[len(list)-1]
 		if g := s.NIC.Gateway; g.IsValid() {
 			last.Gateway, last.GatewayPeriod, last.GatewayFall = g, time.Duration(s.NIC.GatewayEvery), s.NIC.GatewayFall
 		}
@@ -58,12 +68,7 @@ func newNICs(s *Setup, senses *senses, e *edges, log *zap.Logger) (*nics, error)
 	if s.TLibNIC {
 		add(nicTLib, "", me.Address.Addr())
 	}
-	var err error
-	n.watcher, err = nic.New(nic.Options{Monitors: monitors, Report: n.is, ReportGateway: n.gateway, Logger: log})
-	if err != nil {
-		return nil, fmt.Errorf("watch the interfaces: %w", err)
-	}
-	return n, nil
+	return list
 }
 
 func (n *nics) is(s nic.State) {
@@ -76,7 +81,7 @@ func (n *nics) is(s nic.State) {
 		reason = supervisor.ReasonNIC
 	}
 	n.senses.nic(s.Name, reason, s.Up)
-	n.edges.level(!s.Up || s.Flapping, "nic-down", string(n.node)+" "+s.Name, s.Text, "")
+	n.edges.state(!s.Up || s.Flapping, "nic-down", string(n.node)+" "+s.Name, s.Text, "")
 }
 
 func (n *nics) gateway(g nic.Gateway) {

@@ -170,8 +170,9 @@ func (n *node) storeOptions(boot uint64) raftstore.Options {
 			n.owner.heard(r)
 		},
 		OnClock: func(id supervisor.NodeID, ahead time.Duration) {
-			n.edges.level(ahead.Abs() > clockSkew, "clock-skew", string(id),
-				fmt.Sprintf("the clocks of %s and %s differ by %v: pauses, budgets and the history go by them", id, s.Self, ahead.Abs().Round(time.Millisecond)), "")
+			pair := both(s.Self, id)
+			n.edges.level(ahead.Abs() > clockSkew, "clock-skew", pair,
+				fmt.Sprintf("the clocks of %s differ by %v: pauses, budgets and the history go by them", pair, ahead.Abs().Round(time.Millisecond)), "")
 		},
 		OnPeer: func(id supervisor.NodeID, up bool) {
 			n.log.Info("peer", zap.String("peer", string(id)), zap.Bool("up", up))
@@ -205,6 +206,9 @@ func tlsFiles(s *Setup) raftstore.TLSFiles {
 
 // hooked tells of the end of an operator's program.
 func (n *node) hooked(name string, _ hook.Event, r hook.Result) {
+	if errors.Is(r.Err, context.Canceled) {
+		return // this node ends
+	}
 	text := ""
 	if r.Err != nil {
 		text = fmt.Sprintf("the hook %s failed: %v", name, r.Err)
@@ -214,6 +218,9 @@ func (n *node) hooked(name string, _ hook.Event, r hook.Result) {
 
 // became tells those parts that work differently on the primary.
 func (n *node) became(b supervisor.Became) {
+	if b.To.Role() == supervisor.RolePrimary {
+		n.edges.tookOver()
+	}
 	n.probes.became(b)
 	n.devices.became(b)
 }

@@ -38,27 +38,8 @@ func newObserved(s *Setup, d *devices, senses *senses, own *sipserver.Server, lo
 	if s.Me().Witness {
 		return w, nil
 	}
-	o := traffic.DefaultOptions()
-	o.Interfaces = []string{s.Me().Interface} // not lo: what this host says to itself, such as its own probes, proves nothing
-	o.Addresses = []netip.Addr{s.Me().SIPAddress}
-	for _, p := range s.ServiceAddress.Addresses {
-		o.Addresses = append(o.Addresses, p.Addr())
-	}
-	for _, v := range s.Voters() {
-		if a := s.Nodes[v.ID].SIPAddress; v.ID != s.Self && a.IsValid() {
-			o.Pair = append(o.Pair, a)
-		}
-	}
-	o.Ports, o.TLSPorts, o.WSPorts = ports(s.Traffic.Ports), ports(s.Traffic.TLSPorts), ports(s.Traffic.WSPorts)
-	port := uint16(s.SIPServer.Port) //nolint:gosec // checked
-	switch {
-	case slices.Contains(slices.Concat(o.Ports, o.TLSPorts, o.WSPorts), port):
-	case s.SIPServer.Transport == "tls":
-		o.TLSPorts = append(o.TLSPorts, port)
-	default:
-		o.Ports = append(o.Ports, port)
-	}
-	o.HEP, o.Patience, o.OnMessage, o.Logger = s.Traffic.HEP.AddrPort, time.Duration(s.Traffic.Unanswered), d.heard, log
+	o := trafficOptions(s)
+	o.OnMessage, o.Logger = d.heard, log
 	o.Report = func(e traffic.Event) {
 		switch e.Kind {
 		case traffic.CaptureBroke:
@@ -74,6 +55,33 @@ func newObserved(s *Setup, d *devices, senses *senses, own *sipserver.Server, lo
 		return nil, fmt.Errorf("watch the SIP traffic: %w", err)
 	}
 	return w, nil
+}
+
+// trafficOptions are what a member's configuration says of what to watch.
+func trafficOptions(s *Setup) traffic.Options {
+	o := traffic.DefaultOptions()
+	o.Interfaces = []string{s.Me().Interface} // not lo: what this host says to itself, such as its own probes, proves nothing
+	o.Addresses = []netip.Addr{s.Me().SIPAddress}
+	for _, p := range s.ServiceAddress.Addresses {
+		o.Service = append(o.Service, p.Addr())
+	}
+	o.Addresses = append(o.Addresses, o.Service...)
+	for _, v := range s.Voters() {
+		if a := s.Nodes[v.ID].SIPAddress; v.ID != s.Self && a.IsValid() {
+			o.Pair = append(o.Pair, a)
+		}
+	}
+	o.Ports, o.TLSPorts, o.WSPorts = ports(s.Traffic.Ports), ports(s.Traffic.TLSPorts), ports(s.Traffic.WSPorts)
+	port := uint16(s.SIPServer.Port) //nolint:gosec // checked
+	switch {
+	case slices.Contains(slices.Concat(o.Ports, o.TLSPorts, o.WSPorts), port):
+	case s.SIPServer.Transport == "tls":
+		o.TLSPorts = append(o.TLSPorts, port)
+	default:
+		o.Ports = append(o.Ports, port)
+	}
+	o.HEP, o.Patience = s.Traffic.HEP.AddrPort, time.Duration(s.Traffic.Unanswered)
+	return o
 }
 
 func ports(list []int) []uint16 {
@@ -115,6 +123,9 @@ func (w *observed) pass() {
 	}
 	if s.LastAnswer > last.LastAnswer {
 		facts.LastAnswer = time.Now().Add(s.LastAnswer - now)
+	}
+	if s.LastServed > last.LastServed {
+		facts.LastServed = time.Now().Add(s.LastServed - now)
 	}
 	if facts != (sipserver.TrafficFacts{}) {
 		w.own.Traffic(facts)

@@ -46,6 +46,8 @@ const (
 	flapDown   = 10 * time.Millisecond   // each time that the link is down in link-flaps
 	flapEvery  = 1200 * time.Millisecond // the kernel of the switch puts off what changes more often than once a second (linkwatch)
 	flaps      = 4
+	floodFor   = 4 * time.Second
+	floodRate  = 10_000
 	refusal    = time.Second     // with each code of options-refused
 	silence    = 6 * time.Second // sip-pass-check's period in the lab's configuration
 )
@@ -69,6 +71,10 @@ var faults = []Fault{
 	{
 		Name: "sip-nic-down", Text: "SIP interface of the primary down, management network alive", Expect: Moves,
 		inject: at(func(l *Lab, p string) error { return l.hosts[p].setLink(legOf(p, SIP).link(), false) }),
+	},
+	{
+		Name: "sip-cable-pulled", Text: "cable of the primary's SIP interface pulled at the far end, management network alive", Expect: Moves,
+		inject: at(func(l *Lab, p string) error { return l.sw.setLink(legOf(p, SIP).port(), false) }),
 	},
 	{
 		Name: "sip-one-way", Text: "primary loses all SIP that comes in, sends on", Expect: Moves,
@@ -190,6 +196,12 @@ var faults = []Fault{
 	{
 		Name: "swamped", Text: "SIP server of the primary gets more requests than it can answer: each takes it 20 ms", Expect: Stays, Down: true,
 		inject: at(func(l *Lab, p string) error { return l.servers[p].Behave(Slow) }),
+	},
+	{
+		Name: "hostile-sender", Text: fmt.Sprintf("the primary gets %d malformed packets a second at its SIP port", floodRate), Expect: Stays,
+		inject: func(l *Lab, p string) (func() error, error) {
+			return func() error { return l.flood(floodFor) }, nil
+		},
 	},
 	{
 		Name: "link-flaps", Text: fmt.Sprintf("SIP link of the primary loses its carrier for %v, %d times", flapDown, flaps), Expect: Stays,

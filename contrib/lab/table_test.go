@@ -46,6 +46,10 @@ func TestCell(t *testing.T) {
 		{"never there", []Result{run("host-dead", 900*ms, func(r *Result) { r.Stolen = time.Second })},
 			"**900 / 900 / 900 ms**<br>lost ≤ 450<br>two holders 0 ms<br>none of 1 was calm"},
 		{"unhealthy before", []Result{{Fault: "host-dead", Unhealthy: "before the fault"}}, "not healthy before it, 1 times"},
+		{"noticed", []Result{run("options-dead", 4*ms, stays, func(r *Result) { r.Seen, r.SeenAs = 995*ms, "sip-path" }), run("options-dead", 4*ms, stays)},
+			"**4.0 / 4.0 / 4.0 ms**<br>lost ≤ 2<br>two holders 0 ms<br>noticed after 995 / 995 / 995 ms (sip-path) in 1 of 2"},
+		{"away as long as it lasts", []Result{run("swamped", 8*time.Second, stays, func(r *Result) { r.During.Open = true })},
+			"**8.00 s / 8.00 s / 8.00 s**<br>lost ≤ 4000<br>two holders 0 ms"},
 		{"no such fault for this supervisor", nil, "n/a"},
 	}
 	for _, test := range tests {

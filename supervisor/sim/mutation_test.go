@@ -63,8 +63,9 @@ var mutants = []mutant{
 	{name: "a granted promise longer than a restart remembers", file: "core.go", old: "opt.Timing.Promise(MaxGuard)", new: "opt.Timing.Promise(0)"},
 	{name: "no election by the challenger", file: "duties.go", old: "c.do(Campaign{})", new: "", args: onlyScenarios + "led raft"},
 	{name: "a lost renewal is not repeated", file: "duties.go", old: "l.repeat = now + t.Renew/2", new: "l.repeat = never", args: onlyScenarios + "a fifth"},
-	{name: "a busy server counts as a broken path", file: "path.go", old: "|| c.sensed.Server.Busy {", new: "{", args: onlyScenarios + "busy",
-		also: []mutant{{file: "path.go", old: "(isDead(p.report.Server) || p.report.Server.Busy) {", new: "isDead(p.report.Server) {"}}},
+	{name: "a busy server counts as a broken path", file: "path.go", old: "isDead(server) || server.Busy {", new: "isDead(server) {", args: onlyScenarios + "busy"},
+	{name: "a server that has just come back counts as a broken path", file: "path.go", old: "now-c.serverAt < t.VantageSilence {", new: "now == c.serverAt {",
+		args: onlyScenarios + "just come back"},
 	{name: "release ignored", file: "voter.go", old: "v.until = min(v.until, now)", new: "v.until += 0", args: onlyScenarios + "SIP server"},
 }
 

@@ -77,6 +77,13 @@ var scenarios = []scenario{
 		w.run(w.now + w.timing.VantageSilence) // the others learn of it before their probes have waited in vain for so long
 		w.watch.lie = 1 + nodeA
 	}},
+	{name: "the primary's server stalled and has just come back", begin: func(w *world) {
+		silence := w.timing.VantageSilence
+		server(supervisor.ClassDead)(w, nodeA, nodeB)
+		w.watch.lie = 1 + nodeA
+		w.after(2*silence, func() { healthy(w, nodeA, nodeB) })
+		w.after(2*silence+silence*3/4, func() { w.watch.lie = 0 })
+	}},
 	{name: "witness dead", begin: func(w *world) { w.nodes[nodeW].crash(true) }},
 	{name: "backup dead", begin: func(w *world) { w.nodes[nodeB].crash(true) }},
 	{name: "witness restarted", begin: func(w *world) { w.nodes[nodeW].crash(false); w.nodes[nodeW].start() }},

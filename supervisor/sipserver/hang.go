@@ -105,11 +105,10 @@ func (j *judge) overloaded(now time.Duration) bool {
 	return works && (j.known.Class == classDraining || j.queues.overflowed(now) || j.traffic.overloaded(now))
 }
 
-// busy tells that requests of others are answered while more of them wait than should. Whoever gets no answer in time from such a server
-// has found no broken path to it.
+// busy tells that requests of others are answered at the service address while more of them wait than should. Whoever gets no answer in time
+// from such a server has found no broken path to it. The queues alone would not do: those who work for the service address may hang.
 func (j *judge) busy(now time.Duration) bool {
-	late := j.queues.waited && now-j.queues.waits < waitingLast || j.queues.overflowed(now)
-	return late && j.traffic.answeredSince(now-waitingLast)
+	return j.queues.waits && j.traffic.serves && now-j.traffic.served < servingLast
 }
 
 // doubt says for people what speaks for and against a server that does not answer OPTIONS.

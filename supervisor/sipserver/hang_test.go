@@ -137,33 +137,33 @@ func TestJudge_alarms(t *testing.T) {
 	}
 }
 
-// A server that answers while more waits than should is busy, for two seconds after the last sign of both.
+// A server that answers at the service address while more waits than should is busy.
 func TestJudge_busy(t *testing.T) {
 	for _, tt := range []struct {
-		name             string
-		unread           int
-		drops            uint32
-		answered, judged time.Duration // since both were sampled
-		want             bool
+		name   string
+		unread []int // look by look
+		served time.Duration
+		want   bool
 	}{
-		{"it waits and answers", 10_000, 0, 0, 0, true},
-		{"little waits", 9_999, 0, 0, 0, false},
-		{"nothing is answered any more", 10_000, 0, -2 * second, 0, false},
-		{"a while ago", 10_000, 0, 2 * second, 2 * second, false},
-		{"it drops", 0, 1, 2 * second, 2 * second, true},
+		{"it waits and is answered", []int{10_000}, 10 * second, true},
+		{"little waits", []int{9_999}, 10 * second, false},
+		{"nothing waits any more", []int{150_000, 0}, 10 * second, false},
+		{"nothing is answered any more", []int{10_000}, 8 * second, false},
+		{"only at another address", []int{10_000}, 0, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			j := newJudge("udp", DefaultHangAfter)
 			for _, s := range up {
 				apply(j, s)
 			}
-			sample := func(at time.Duration, unread int, drops uint32) {
-				j.queues.sampled(at, []socket{{transport: "udp", cookie: 1, unread: unread, limit: 200_000, drops: drops}})
+			for _, unread := range tt.unread {
+				j.queues.sampled(10*second, []socket{{transport: "udp", cookie: 1, unread: unread, limit: 200_000}})
 			}
-			sample(9*second, 0, 0)
-			sample(10*second, tt.unread, tt.drops)
-			j.observed(10*second, TrafficFacts{Requests: 1, Answered: 1}, 10*second+tt.answered, true)
-			if got := j.busy(10*second + tt.judged); got != tt.want {
+			j.observed(10*second, TrafficFacts{Requests: 1, Answered: 1}, 10*second, true)
+			if tt.served > 0 {
+				j.traffic.servedAt(tt.served)
+			}
+			if got := j.busy(10 * second); got != tt.want {
 				t.Errorf("got %v", got)
 			}
 		})

@@ -14,7 +14,7 @@ const (
 	nearlyFull   = 0.75            // a receive queue as full as this is a sign of overload
 	overloadLast = 5 * time.Second // how long a sign of overload lasts
 	waiting      = 0.05            // a queue as full as this makes answers late
-	waitingLast  = 2 * time.Second // how long that, and an answer, say something
+	servingLast  = 2 * time.Second // how long an answer says something of a server whose queue is that full
 )
 
 // queue is one socket over time.
@@ -34,8 +34,7 @@ type queues struct {
 	read     map[string]time.Duration // by transport: when one of its sockets was last seen to be read
 	overflow time.Duration            // when the last sign of overload was seen
 	spilled  bool                     // there was one
-	waits    time.Duration            // when something waited for longer than it should
-	waited   bool                     // it did
+	waits    bool                     // the last look found one so full that answers are late
 }
 
 func newQueues() queues {
@@ -44,7 +43,7 @@ func newQueues() queues {
 
 // sampled takes how full the sockets are that the server listens on. none means that they can't be seen.
 func (q *queues) sampled(now time.Duration, sockets []socket) {
-	q.seen, q.facts = len(sockets) > 0, Queue{}
+	q.seen, q.facts, q.waits = len(sockets) > 0, Queue{}, false
 	for _, s := range sockets {
 		q.facts.Drops += int(s.drops)
 		if s.transport == "udp" {
@@ -56,7 +55,7 @@ func (q *queues) sampled(now time.Duration, sockets []socket) {
 		old := q.known[s.cookie]
 		full := s.limit > 0 && float64(s.unread) >= nearlyFull*float64(s.limit)
 		if s.limit > 0 && float64(s.unread) >= waiting*float64(s.limit) {
-			q.waits, q.waited = now, true
+			q.waits = true
 		}
 		if full || (old != nil && s.drops != old.drops) {
 			q.overflow, q.spilled = now, true

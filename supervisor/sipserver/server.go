@@ -48,7 +48,7 @@ type Status struct {
 	Outage      Outage // why nothing serves, as event 00-04200 puts it; zero if something does
 	OptionsDead bool   // OPTIONS has had no answer for HangAfter, but nothing else says that it hangs: worth an alarm, Text says more
 	Overloaded  bool   // it answers, but 503, or what arrives is more than it reads: worth an alarm
-	Busy        bool   // it answers, but what arrives waits: answers may come too late for whoever asked
+	Busy        bool   // it answers at a service address, but what arrives waits: answers may come too late for whoever asked
 	Queue       Queue  // what waits to be read
 }
 
@@ -126,6 +126,9 @@ func (s *Server) Traffic(f TrafficFacts) {
 	}
 	if f.LastAnswer.After(t.LastAnswer) {
 		t.LastAnswer = f.LastAnswer
+	}
+	if f.LastServed.After(t.LastServed) {
+		t.LastServed = f.LastServed
 	}
 	t.Requests, t.Answered, t.Unavailable = t.Requests+f.Requests, t.Answered+f.Answered, t.Unavailable+f.Unavailable
 	s.mu.Unlock()
@@ -227,6 +230,9 @@ func (s *Server) takeTraffic() {
 	s.traffic = TrafficFacts{}
 	s.mu.Unlock()
 	if f != (TrafficFacts{}) {
+		if !f.LastServed.IsZero() {
+			s.judge.traffic.servedAt(f.LastServed.Sub(s.base))
+		}
 		s.judge.observed(s.now(), f, f.LastAnswer.Sub(s.base), !f.LastAnswer.IsZero())
 	}
 }

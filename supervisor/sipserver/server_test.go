@@ -45,16 +45,16 @@ func watching(t *testing.T, o Options) (*Server, <-chan Status) {
 	return s, reports
 }
 
-// await returns the first status with a reason and a text that contains some words.
+// await returns the first status with a reason and a text that contains some words. What comes at all comes within a minute.
 func await(t *testing.T, reports <-chan Status, what string, reason supervisor.Reason, words string) Status {
 	t.Helper()
-	began := time.Now()
+	began, over := time.Now(), time.After(time.Minute)
 	var last Status
 	for {
 		select {
 		case last = <-reports:
-		case <-time.After(time.Minute):
-			t.Fatalf("%s: nothing new for a minute after %+v", what, last)
+		case <-over:
+			t.Fatalf("%s: not for a minute, the last was %+v", what, last)
 		}
 		if last.Reason == reason && strings.Contains(last.Text, words) {
 			t.Logf("%s: %q %q, %d processes, after %v", what, last.Reason, last.Text, last.Processes, time.Since(began).Round(100*time.Microsecond))

@@ -10,6 +10,7 @@ type TrafficFacts struct {
 	Answered    int       // of Requests: answered, with whatever
 	Unavailable int       // of Answered: with 503
 	LastAnswer  time.Time // when the server last answered any request; zero: now if Answered is more than 0, else not known
+	LastServed  time.Time // when it last did so from a service address; zero: not known
 }
 
 const (
@@ -21,6 +22,8 @@ const (
 type traffic struct {
 	answered bool
 	answer   time.Duration // the last one
+	served   time.Duration // the last one from a service address
+	serves   bool          // there was one
 	open     int           // unanswered requests since then
 	asked    time.Duration // the last of them was told of
 	refusing bool
@@ -41,6 +44,13 @@ func (t *traffic) told(now time.Duration, f TrafficFacts, answer time.Duration, 
 	}
 	if f.Answered >= leastRequests && 2*f.Unavailable >= f.Answered {
 		t.refusing, t.refused = true, now
+	}
+}
+
+// servedAt takes when a request was last answered from a service address.
+func (t *traffic) servedAt(at time.Duration) {
+	if !t.serves || at > t.served {
+		t.serves, t.served = true, at
 	}
 }
 
