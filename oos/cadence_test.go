@@ -24,7 +24,7 @@ type run struct {
 	asked  []time.Duration
 	deaths []time.Duration
 	risen  time.Duration // from the first death
-	wakes  int // without an answer that arrived
+	wakes  int           // without an answer that arrived
 	answer time.Duration
 }
 

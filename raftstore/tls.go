@@ -48,13 +48,22 @@ func (c *credentials) load() (*loaded, error) {
 	return l, nil
 }
 
-// Expires is when the certificate ends.
+// Expires is when the certificate ends, or the last of the CA's if that is sooner.
 func (f TLSFiles) Expires() (time.Time, error) {
-	cert, err := tls.LoadX509KeyPair(f.Cert, f.Key)
+	l, err := f.read()
 	if err != nil {
-		return time.Time{}, fmt.Errorf("read certificate %s and key %s: %w", f.Cert, f.Key, err)
+		return time.Time{}, err
 	}
-	return cert.Leaf.NotAfter, nil
+	var ca time.Time
+	for _, c := range l.ca {
+		if c.NotAfter.After(ca) {
+			ca = c.NotAfter
+		}
+	}
+	if end := l.cert.Leaf.NotAfter; end.Before(ca) {
+		return end, nil
+	}
+	return ca, nil
 }
 
 func (f TLSFiles) read() (*loaded, error) {

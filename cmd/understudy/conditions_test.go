@@ -16,7 +16,7 @@ import (
 func TestConditions_host(t *testing.T) {
 	dir := t.TempDir()
 	s := &Setup{Self: "a"}
-	s.TLS = TLS{Cert: filepath.Join(dir, "a.crt"), Key: filepath.Join(dir, "a.key")}
+	s.TLS = TLS{CA: filepath.Join(dir, "ca.crt"), Cert: filepath.Join(dir, "a.crt"), Key: filepath.Join(dir, "a.key")}
 	issue := func(valid time.Duration) {
 		t.Helper()
 		ca, err := raftstore.NewCA("lab", 400*24*time.Hour)
@@ -27,7 +27,7 @@ func TestConditions_host(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for path, b := range map[string][]byte{s.TLS.Cert: pair.Cert, s.TLS.Key: pair.Key} {
+		for path, b := range map[string][]byte{s.TLS.CA: ca.Cert, s.TLS.Cert: pair.Cert, s.TLS.Key: pair.Key} {
 			if err := os.WriteFile(path, b, 0o600); err != nil {
 				t.Fatal(err)
 			}

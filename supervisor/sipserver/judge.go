@@ -20,6 +20,7 @@ const (
 // holder is a process that holds a watched socket.
 type holder struct {
 	pid, parent int
+	origin      int    // its parent when it was first seen
 	name        string // as in /proc/PID/comm
 	program     string // the file it runs
 	since       time.Duration
@@ -48,7 +49,7 @@ type fault struct {
 	cause   Cause
 	at      time.Duration
 	main    bool
-	orphans map[int]bool // main: who held the sockets then
+	orphans map[int]bool // main: what it left behind
 }
 
 // judge combines the evidence. It has neither I/O nor a clock: now is any monotonic time.
@@ -130,9 +131,9 @@ func (j *judge) scanned(now time.Duration, s sight) {
 	}
 	for _, h := range s.holders {
 		if old, ok := j.holders[h.pid]; ok {
-			h.since = old.since
+			h.since, h.origin = old.since, old.origin
 		} else {
-			h.since = now
+			h.since, h.origin = now, h.parent
 		}
 		j.holders[h.pid] = h
 	}
@@ -171,17 +172,28 @@ func (j *judge) exited(now time.Duration, e exit) {
 		if (e.orderly || (young && e.how == "")) && len(j.holders) > 0 {
 			return // it handed over: a daemon that goes to the background, a reload
 		}
-		orphans := map[int]bool{}
-		for pid := range j.holders {
-			orphans[pid] = true
-		}
-		j.fault = &fault{text: h.end(e), cause: e.cause, at: now, main: true, orphans: orphans}
+		j.fault = &fault{text: h.end(e), cause: e.cause, at: now, main: true, orphans: j.descendants(e.pid)}
 		return
 	}
 	worker := j.main != 0 && h.program == j.holders[j.main].program
 	if worker && !young && !e.orderly && j.fault == nil {
 		j.fault = &fault{text: h.end(e), cause: e.cause, at: now}
 	}
+}
+
+// descendants are the holders that a process has started, and those that they have. One that came from elsewhere is none, though it may be
+// seen before the end of the old main process is told: that of a server which was started again.
+func (j *judge) descendants(of int) map[int]bool {
+	found := map[int]bool{}
+	for more := true; more; {
+		more = false
+		for pid, h := range j.holders {
+			if !found[pid] && (h.origin == of || found[h.origin]) {
+				found[pid], more = true, true
+			}
+		}
+	}
+	return found
 }
 
 // end says how it ended.

@@ -110,6 +110,7 @@ func TestJudge(t *testing.T) {
 		{"went to the background at start", []step{see(0, 100, 101), end(50*ms, 100, ""), see(51*ms, 101), say(90*ms, serving)}, "", "view"},
 		{"restarted after main was killed", append(up, end(5*second, 100, killed), nobody(6*second), refused(6*second), see(7*second, 200, 201), say(8*second, serving)), "", "view"},
 		{"restarted, not yet asked", append(up, end(5*second, 100, killed), nobody(6*second), see(7*second, 200, 201)), supervisor.ReasonServerDead, "process 100"},
+		{"restarted, seen before the end of the old one is told", append(up, see(5*second, 100, 200, 201), end(5500*ms, 100, killed), see(6*second, 200, 201), say(8*second, serving)), "", "view"},
 		{"restarted beside its orphans", append(up, end(5*second, 100, killed), see(6*second, 101, 102, 200), say(8*second, serving)), "", "view"},
 		{"second main killed too", append(up, end(5*second, 100, killed), see(6*second, 101, 102, 200), say(8*second, serving), end(9*second, 200, killed)), supervisor.ReasonServerDead, "process 200"},
 
