@@ -60,7 +60,7 @@ var mutants = []mutant{
 	{name: "a probe counts as a renewal", file: "receive.go", old: "c.newest = max(c.newest, m.Epoch) // committed", new: "v.listen(c.now.Mono, c.opt.Timing.Suspect) // committed", args: onlyScenarios + "deaf"},
 	{name: "a spent budget keeps the role with nobody", file: "duties.go", old: "c.unjudged(c.freedFor)", new: "c.freedFor", args: onlyScenarios + "budget spent",
 		also: []mutant{{file: "duties.go", old: "c.unjudged(c.givenFor)", new: "c.givenFor"}}},
-	{name: "a granted promise longer than a restart remembers", file: "core.go", old: "opt.Timing.Promise(MaxGuard)", new: "opt.Timing.Promise(0)"},
+	{name: "a granted promise longer than a restart remembers", file: "core.go", old: "opt.Timing.Promise(MaxGuard)", new: "opt.Timing.Promise(0)", args: onlyScenarios + "both voters restarted"},
 	{name: "no election by the challenger", file: "duties.go", old: "c.do(Campaign{})", new: "", args: onlyScenarios + "led raft"},
 	{name: "a lost renewal is not repeated", file: "duties.go", old: "l.repeat = now + t.Renew/2", new: "l.repeat = never", args: onlyScenarios + "a fifth"},
 	{name: "a busy server counts as a broken path", file: "path.go", old: "isDead(server) || server.Busy {", new: "isDead(server) {", args: onlyScenarios + "busy"},

@@ -23,6 +23,7 @@ type scenario struct {
 	lapse bool                                    // the service may lapse, but the role must come back to a
 	keeps bool                                    // and in the same epoch
 	any   bool                                    // whatever comes of it: only the invariants count
+	fence supervisor.Fence                        // of all nodes; nftables if empty
 	after map[time.Duration]func(w *world)        // by virtual time since the fault
 }
 
@@ -112,6 +113,13 @@ var scenarios = []scenario{
 	{name: "no leader of raft", begin: func(w *world) { w.raft.leader, w.raft.electAt = -1, w.now+10*time.Minute }},
 	{name: "backup frozen and resumed", begin: func(w *world) { w.nodes[nodeB].freeze() },
 		after: at(time.Second, func(w *world) { w.nodes[nodeB].resume() })},
+	{name: "lifetime fence, sidecar frozen, both voters restarted", fence: supervisor.FenceLifetime, begin: func(w *world) {
+		w.nodes[nodeA].freeze()
+		for _, voter := range []int{nodeB, nodeW} {
+			w.nodes[voter].crash(false)
+			w.nodes[voter].start()
+		}
+	}, after: at(5*time.Second, func(*world) {}), any: true},
 	{name: "witness frozen and resumed", begin: func(w *world) { w.nodes[nodeW].freeze() },
 		after: at(time.Second, func(w *world) { w.nodes[nodeW].resume() })},
 	{name: "backup and witness frozen for less than the silence", begin: func(w *world) {
@@ -253,6 +261,13 @@ func (s scenario) length(w *world) time.Duration {
 func play(s scenario, seed uint64, preset supervisor.Preset, tr *trace) (gone time.Duration, w *world) {
 	w = newWorld(seed, preset, true, tr)
 	w.stats = newStats()
+	if s.fence != "" {
+		for _, n := range w.nodes {
+			n.crash(false)
+			n.fence = s.fence
+			n.start()
+		}
+	}
 	defer func() {
 		if r := recover(); r != nil {
 			w.fail("panic: %v", r)
