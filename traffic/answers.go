@@ -9,6 +9,9 @@ const (
 	windowStep   = 500 * time.Millisecond
 	windowSteps  = 20
 	windowLength = windowSteps * windowStep // 10 s
+
+	// promptness is how old a request may be whose answer still shows that requests are worked on: a server's timers answer older ones, too.
+	promptness = 5 * time.Second
 )
 
 // answers tells requests that were answered from those that were not, in virtual time: it is told what time it is. A request is counted
@@ -49,9 +52,6 @@ func (a *answers) ask(key uint64, invite bool, now time.Duration) bool {
 	a.open++
 	return true
 }
-
-// promptness is how old a request may be whose answer still shows that requests are worked on: a server's timers answer older ones, too.
-const promptness = 5 * time.Second
 
 // answer notes a response. progress is false for 100, which says no more than that the request arrived. It reports whether the request was
 // worked on just now: this is the first answer above 100, and the request is not older than promptness.

@@ -206,24 +206,23 @@ func (d *decoder) checkDevices(c *Config) {
 	}
 }
 
-// checkSensors asks the sensors of the members whether they would take what the configuration says.
+// checkSensors asks the sensors of the members whether they would take what the configuration says. One member's answer is enough.
 func (d *decoder) checkSensors(c *Config) {
+	if !d.fine("nodes") || !d.fine("service-address") || !d.fine("sip-server") {
+		return
+	}
 	for _, name := range c.names() {
-		if c.Nodes[name].Witness || !d.fine("nodes") || !d.fine("service-address") || !d.fine("sip-server") {
+		if c.Nodes[name].Witness {
 			continue
 		}
 		s := &Setup{Config: *c, Self: name}
-		if d.fine("traffic") {
-			if err := trafficOptions(s).Validate(); err != nil {
-				d.problem("traffic", "correct it", "at %s: %v", name, err)
+		ask := func(section string, err error) {
+			if err != nil && d.fine(section) {
+				d.problem(section, "correct it", "at %s: %v", name, err)
 			}
 		}
-		if d.fine("nic") {
-			o := nic.Options{Monitors: monitors(s), ReportGateway: func(nic.Gateway) {}}
-			if err := o.Validate(); err != nil {
-				d.problem("nic", "correct it", "at %s: %v", name, err)
-			}
-		}
+		ask("traffic", trafficOptions(s).Validate())
+		ask("nic", nic.Options{Monitors: monitors(s), ReportGateway: func(nic.Gateway) {}}.Validate())
 	}
 }
 

@@ -46,6 +46,8 @@ type NIC struct {
 // AnswerCodes are final status codes that prove a device to be in service: one, a range or a class.
 type AnswerCodes string
 
+func (a AnswerCodes) String() string { return string(a) }
+
 func (a *AnswerCodes) parse(text string) error {
 	if _, err := device.ParseAnswers(text); err != nil {
 		return wrong(`write "200", "200-299" or "2xx"`, "%v", err)
