@@ -44,7 +44,7 @@ func TestSilence(t *testing.T) {
 		s, ok := p.status(primary)
 		return ok && s.Silence != nil && s.Silence.Factor == 1 && s.Silence.QuietMS < 1000
 	})
-	time.Sleep(2 * period)
+	time.Sleep(period + period/2)
 	if got := len(moves()); got != had {
 		t.Errorf("the role moved %d times although there was traffic", got-had)
 	}

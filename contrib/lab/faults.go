@@ -8,7 +8,7 @@ import (
 )
 
 // Freeze is how long sidecar-frozen lasts.
-const Freeze = 10 * time.Second
+const Freeze = 6 * time.Second
 
 // How long some faults last.
 const (
@@ -134,7 +134,7 @@ var faults = []Fault{
 		inject: at(func(l *Lab, p string) error { return l.setSilent(p) }),
 	},
 	{
-		Name: "upstream-dead", Text: "no SIP from the client reaches either member", Expect: Either, Down: true,
+		Name: "upstream-dead", Text: "no SIP from the client reaches either member", Expect: Either, Hold: silence + time.Second, Down: true,
 		inject: at(func(l *Lab, _ string) error { return l.setSilent(Members()...) }),
 	},
 	{
@@ -166,7 +166,7 @@ var faults = []Fault{
 		inject: at(func(l *Lab, p string) error { return l.servers[p].Behave(Overloaded) }),
 	},
 	{
-		Name: "swamped", Text: "SIP server of the primary gets more requests than it can answer: each takes it 20 ms", Expect: Stays, Down: true,
+		Name: "swamped", Text: "SIP server of the primary gets more requests than it can answer: each takes it 20 ms", Expect: Stays, Hold: 4 * time.Second, Down: true,
 		inject: at(func(l *Lab, p string) error { return l.servers[p].Behave(Slow) }),
 	},
 	{

@@ -158,7 +158,11 @@ func (l *Lab) awaitEffect(ctx context.Context, in *Injection) {
 	if hold := in.Fault.Hold; hold > 0 {
 		enough += max(hold, l.sup.Horizon())
 	}
-	for ctx.Err() == nil && Now() < max(over, enough)+outageLimit {
+	end := max(over, enough)
+	if !in.Fault.Down { // else nothing comes back before it is healed
+		end += outageLimit
+	}
+	for ctx.Err() == nil && Now() < end {
 		time.Sleep(10 * time.Millisecond)
 		to := Now() - settled
 		if to-quiet < in.At || Now() < enough {
