@@ -8,7 +8,7 @@
 // What counts as the server's death:
 //
 //   - The main process ended (the holder of the socket whose parent holds none). Workers that outlive it do not help: Kamailio's go on
-//     answering without anyone to manage them. Only a process that comes to hold the socket later ends this. A main process that
+//     answering without anyone to manage them. Only a process that it did not start ends this. A main process that
 //     exits with 0 while others hold the socket has handed over, as in a reload.
 //   - A worker ended by a signal or with an exit code other than 0. Kamailio comes down for this, 1.8 s later. A worker is a holder
 //     that runs the main process's program and was seen for two seconds at least: helpers, forked or started by the server,
@@ -33,7 +33,8 @@
 // control group, make silence a hang at once: no time would bring more certainty. While a process of the server is runnable but waits
 // for the processor, a second more is allowed, because a busy machine is no hung server. Time in which this process did not look
 // does not count. Where the sockets can't be seen, OPTIONS alone has to do. OPTIONS alone, where they can, is no reason and
-// an alarm (Status.OptionsDead); so is a server that answers and has too much to do (Status.Overloaded).
+// an alarm (Status.OptionsDead); so is a server that answers and has too much to do (Status.Overloaded). One that answers at the service
+// address while more waits there than should is busy (Status.Busy): whoever misses its answers has found no broken path.
 //
 // Only this network namespace is seen. Processes of other users can be seen with CAP_SYS_PTRACE; without it, or when they live in
 // another PID namespace, sockets and probes have to do, and the log says so once: then a stopped server hangs after HangAfter like any
