@@ -28,23 +28,43 @@ refused, 3 that no daemon answers.`,
 
 func alarmListCommand(a *app) *cobra.Command {
 	var out *format
+	var ended bool
 	cmd := &cobra.Command{
 		Use: "list", Short: "Show the active alarms, the gravest first",
-		Long: `Shows the active alarms, the gravest first. With -o json: an array of objects with the keys id, condition, object, severity,
-event_id, text, evidence, node, first, last, count, acked_by, pending.`,
+		Long: fmt.Sprintf(`Shows the active alarms, the gravest first, or with --ended the last %d that have ended, the newest end first.
+With -o json: an array of objects with the keys id, condition, object, severity, event_id, text, evidence, node, first, last, count,
+acked_by, pending, and of those that have ended: ended (at, by, how, note).`, supervisor.AlarmsCleared),
 		Args: noArgs(""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, origin := a.client()
 			defer client.Close()
-			alarms, err := client.Alarms(cmd.Context())
+			ask, render := client.Alarms, renderAlarms
+			if ended {
+				ask, render = client.EndedAlarms, renderEndedAlarms
+			}
+			alarms, err := ask(cmd.Context())
 			if err != nil {
 				return explain(err, origin)
 			}
-			return a.answer(out, alarms, renderAlarms(alarms, a.zone))
+			return a.answer(out, alarms, render(alarms, a.zone))
 		},
 	}
+	cmd.Flags().BoolVar(&ended, "ended", false, "show those that have ended instead")
 	out = outputFlag(cmd)
 	return cmd
+}
+
+func renderEndedAlarms(alarms []status.Alarm, zone *time.Location) string {
+	if len(alarms) == 0 {
+		return "No alarm has ended yet.\n"
+	}
+	return drawTable(func(row func(...string)) {
+		row("ENDED", "HOW", "BY", "SEVERITY", "CONDITION", "OBJECT", "SINCE", "COUNT", "TEXT")
+		for _, l := range alarms {
+			row(l.Ended.At.In(zone).Format(timeLayout), string(l.Ended.How), l.Ended.By, string(l.Severity), l.Condition, l.Object,
+				l.First.In(zone).Format(timeLayout), fmt.Sprint(l.Count), l.Text)
+		}
+	})
 }
 
 func renderAlarms(alarms []status.Alarm, zone *time.Location) string {

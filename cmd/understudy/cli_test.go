@@ -101,7 +101,7 @@ func TestCLI_alarms(t *testing.T) {
 	socket := serve(t, &fakeDaemon{in: alarming()}, func(s *status.Server) { s.Alarms = desk })
 	do := func(args ...string) []string { return append([]string{"alarm"}, append(args, "--socket", socket)...) }
 	hide := strings.NewReplacer(" --socket "+socket, "")
-	text := script(t, hide, do("list"), do("list", "-o", "json"), do("raise", "trunk-down", "--object", "trunk-1", "--severity", "major", "--text", "no route"),
+	text := script(t, hide, do("list"), do("list", "-o", "json"), do("list", "--ended"), do("list", "--ended", "-o", "json"), do("raise", "trunk-down", "--object", "trunk-1", "--severity", "major", "--text", "no route"),
 		do("raise", "trunk-down", "--severity", "bad"), do("ack", "nic-down", "--object", "edge-a", "--note", "on it"), do("clear", "nic-down", "--object", "edge-a"))
 	for _, err := range []error{supervisor.ErrNoAlarm, supervisor.ErrAlarmsFull, alarm.ErrBusy} {
 		desk.refusal = err

@@ -65,6 +65,13 @@ func (d *daemon) History() []supervisor.Switchover {
 	return r.History
 }
 
+// EndedAlarms are those of the record that have ended.
+func (d *daemon) EndedAlarms() []supervisor.Alarm {
+	var r supervisor.Record
+	d.look(func(c *supervisor.Core, _ supervisor.Now) { r = c.Record() })
+	return r.Alarms.Cleared
+}
+
 // Explain tells why the role is where it is, as this node sees it.
 func (d *daemon) Explain() (e supervisor.Explanation) {
 	d.look(func(c *supervisor.Core, now supervisor.Now) { e = c.Explain(now) })

@@ -23,6 +23,16 @@ type fakeDaemon struct {
 func (f *fakeDaemon) Snapshot() status.Snapshot        { return status.Build(f.in) }
 func (f *fakeDaemon) History() []supervisor.Switchover { return f.in.Record.History }
 
+func (f *fakeDaemon) EndedAlarms() []supervisor.Alarm {
+	var ended []supervisor.Alarm
+	for _, a := range f.in.Alarms {
+		if !a.Active() {
+			ended = append(ended, a)
+		}
+	}
+	return ended
+}
+
 func (f *fakeDaemon) Explain() supervisor.Explanation {
 	return supervisor.Explanation{
 		Node: "wit-1", Primary: "edge-a", Epoch: 7, Decision: "keep edge-a as primary of epoch 7",

@@ -126,10 +126,11 @@ func (u *understudy) Detected(host string, since time.Time) (at time.Time, what 
 		At      time.Time `json:"at"`
 		Trigger string    `json:"trigger"`
 	}
-	var alarms []struct {
+	type alarm struct {
 		Condition   string    `json:"condition"`
 		First, Last time.Time // one that is older was noticed again
 	}
+	var active, ended []alarm
 	if err := u.ask(host, &switchovers, "history"); err != nil {
 		return at, "", err
 	}
@@ -139,10 +140,11 @@ func (u *understudy) Detected(host string, since time.Time) (at time.Time, what 
 	if !at.IsZero() {
 		return at, what, nil
 	}
-	if err := u.ask(host, &alarms, "alarm", "list"); err != nil {
+	err = errors.Join(u.ask(host, &active, "alarm", "list"), u.ask(host, &ended, "alarm", "list", "--ended"))
+	if err != nil {
 		return at, "", err
 	}
-	for _, a := range alarms {
+	for _, a := range append(active, ended...) {
 		if slices.Contains(background, a.Condition) {
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -116,5 +117,25 @@ func TestAPI_badAlarmOrders(t *testing.T) {
 	golden(t, "bad-alarm-orders.txt", text.String())
 	if len(desk.raised)+len(desk.cleared)+len(desk.acked) > 0 {
 		t.Errorf("the desk got %+v", desk)
+	}
+}
+
+// Those that have ended are listed by themselves, the newest end first, with how they ended.
+func TestAPI_endedAlarms(t *testing.T) {
+	daemon := newFake()
+	at := time.Date(2026, 11, 21, 3, 0, 0, 0, time.UTC)
+	daemon.in.Alarms = []supervisor.Alarm{
+		{ID: 1, Condition: "nic-down", Object: "edge-a", ClearedAt: at, ClearedBy: "edge-a", Clearing: supervisor.AlarmCancelEvent},
+		{ID: 2, Condition: "paused", Object: "sip-edge"},
+		{ID: 3, Condition: "sip-path", Object: "sip-edge", ClearedAt: at.Add(time.Minute), ClearedBy: "ann", Clearing: supervisor.AlarmCancelHand, ClearNote: "cable"},
+	}
+	client, _ := serve(t, daemon, nil)
+	got, err := client.EndedAlarms(t.Context())
+	want := []Alarm{
+		{ID: 3, Condition: "sip-path", Object: "sip-edge", Ended: &AlarmEnd{At: at.Add(time.Minute), By: "ann", How: supervisor.AlarmCancelHand, Note: "cable"}},
+		{ID: 1, Condition: "nic-down", Object: "edge-a", Ended: &AlarmEnd{At: at, By: "edge-a", How: supervisor.AlarmCancelEvent}},
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
 }

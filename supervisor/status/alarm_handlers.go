@@ -10,6 +10,10 @@ func (s *Server) getAlarms(w http.ResponseWriter, _ *http.Request) {
 	s.answer(w, http.StatusOK, AlarmsResponse{Alarms: notNull(s.daemon.Snapshot().Alarms)})
 }
 
+func (s *Server) getEndedAlarms(w http.ResponseWriter, _ *http.Request) {
+	s.answer(w, http.StatusOK, AlarmsResponse{Alarms: endedAlarms(s.daemon.EndedAlarms())})
+}
+
 func (s *Server) postRaise(w http.ResponseWriter, r *http.Request) {
 	var request RaiseAlarmRequest
 	if err := s.readAlarm(w, r, &request, func() *Error { return request.check() }); err != nil {

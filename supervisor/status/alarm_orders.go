@@ -54,7 +54,8 @@ type AlarmOrderResponse struct {
 	Object    string `json:"object"`
 }
 
-// AlarmsResponse is the answer of GET /v1/alarms: the active alarms of the pair, the gravest first.
+// AlarmsResponse is the answer of GET /v1/alarms: the active alarms of the pair, the gravest first; and of GET /v1/alarms/ended: the last
+// of those that have ended, the newest end first.
 type AlarmsResponse struct {
 	Alarms []Alarm `json:"alarms"`
 }

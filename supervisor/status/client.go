@@ -75,6 +75,12 @@ func (c *Client) Alarms(ctx context.Context) ([]Alarm, error) {
 	return answer.Alarms, err
 }
 
+// EndedAlarms asks for the last of the alarms that have ended, the newest end first.
+func (c *Client) EndedAlarms(ctx context.Context) ([]Alarm, error) {
+	answer, err := call[AlarmsResponse](ctx, c, http.MethodGet, "/v1/alarms/ended", nil, askTimeout)
+	return answer.Alarms, err
+}
+
 // RaiseAlarm raises an alarm, or counts one more detection of an active one.
 func (c *Client) RaiseAlarm(ctx context.Context, r RaiseAlarmRequest) (AlarmOrderResponse, error) {
 	return call[AlarmOrderResponse](ctx, c, http.MethodPost, "/v1/alarms/raise", r, orderTimeout+readTimeout)

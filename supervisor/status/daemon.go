@@ -14,6 +14,7 @@ import (
 type Daemon interface {
 	Snapshot() Snapshot
 	History() []supervisor.Switchover // oldest first, as in the record
+	EndedAlarms() []supervisor.Alarm  // in the order in which they ended
 	Explain() supervisor.Explanation
 	Switchover(ctx context.Context, order SwitchoverOrder) (SwitchoverResult, error)
 	Pause(ctx context.Context, pause supervisor.Pause) error

@@ -100,6 +100,15 @@ type Alarm struct {
 	Count     int                 `json:"count"`
 	AckedBy   string              `json:"acked_by"` // who takes care of it; empty: nobody
 	Pending   bool                `json:"pending"`  // only this node knows of it: no majority could be asked yet
+	Ended     *AlarmEnd           `json:"ended,omitempty"`
+}
+
+// AlarmEnd says how an alarm ended.
+type AlarmEnd struct {
+	At   time.Time          `json:"at"`
+	By   string             `json:"by"`             // node or operator
+	How  supervisor.AlarmOp `json:"how"`            // "cancel", "timeout", "hand" or "displaced"
+	Note string             `json:"note,omitempty"` // of the operator
 }
 
 // Grave reports whether an alarm is critical or major.

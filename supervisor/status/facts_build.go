@@ -55,6 +55,17 @@ func alarmsOf(in Input) []Alarm {
 	return list
 }
 
+// endedAlarms are those that have ended, the newest end first.
+func endedAlarms(all []supervisor.Alarm) []Alarm {
+	list := make([]Alarm, 0, len(all))
+	for _, a := range slices.Backward(all) {
+		shown := alarmOf(a, false)
+		shown.Ended = &AlarmEnd{At: a.ClearedAt, By: a.ClearedBy, How: a.Clearing, Note: a.ClearNote}
+		list = append(list, shown)
+	}
+	return list
+}
+
 func alarmOf(a supervisor.Alarm, pending bool) Alarm {
 	return Alarm{
 		ID: a.ID, Condition: a.Condition, Object: a.Object, Severity: a.Severity, EventID: a.EventID, Text: a.Text, Evidence: a.Evidence,

@@ -2,6 +2,7 @@ package status
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,6 +35,12 @@ func (f *fake) History() []supervisor.Switchover {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.in.Record.History
+}
+
+func (f *fake) EndedAlarms() []supervisor.Alarm {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(f.in.Alarms), supervisor.Alarm.Active)
 }
 
 func (f *fake) Explain() supervisor.Explanation {

@@ -24,6 +24,7 @@ func (s *Server) routes() map[string]map[string]http.HandlerFunc {
 		"/v1/resume":     {http.MethodPost: s.postResume},
 
 		"/v1/alarms":       {http.MethodGet: s.getAlarms},
+		"/v1/alarms/ended": {http.MethodGet: s.getEndedAlarms},
 		"/v1/alarms/raise": {http.MethodPost: s.postRaise},
 		"/v1/alarms/clear": {http.MethodPost: s.postClear},
 		"/v1/alarms/ack":   {http.MethodPost: s.postAck},
@@ -43,7 +44,7 @@ func (s *Server) Handler() http.Handler {
 		methods, known := routes[r.URL.Path]
 		if !known {
 			s.refuse(w, &Error{Status: http.StatusNotFound, Message: "there is no " + r.URL.Path,
-				Hint: "GET /v1/status, GET /v1/history, GET /v1/explain, GET /v1/alarms, POST /v1/switchover, POST /v1/pause, " +
+				Hint: "GET /v1/status, GET /v1/history, GET /v1/explain, GET /v1/alarms, GET /v1/alarms/ended, POST /v1/switchover, POST /v1/pause, " +
 					"POST /v1/resume, POST /v1/alarms/{raise,clear,ack}"})
 			return
 		}
