@@ -62,7 +62,7 @@ fmt:
 lint:
 	golangci-lint run --config contrib/lint/golangci.yml ./...
 
-# Every fault, RUNS times, for understudy and keepalived on one lab: an hour for 10. As root; leave the machine alone meanwhile.
+# Every fault, RUNS times, for understudy and keepalived on one lab: two hours for 10. As root; leave the machine alone meanwhile.
 bench-failover: setup build
 	bin/lab bench --runs $(RUNS) --report $(REPORT)
 
