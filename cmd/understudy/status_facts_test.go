@@ -58,7 +58,7 @@ func alarming() status.Input {
 		raised(5, "dual-owner", "203.0.113.10", supervisor.SeverityCritical, "52:54:00:12:34:56 claims the service address", time.Second, 1),
 	}
 	over := raised(2, "sip-path", "sip-edge", supervisor.SeverityWarning, "wit-1 gets no answer from the service address, edge-b does", 5*time.Minute, 2)
-	over.ClearedAt, over.ClearedBy, over.Clearing, over.ClearNote = *ago(4*time.Minute), "ann (root)", supervisor.AlarmCancelHand, "cable"
+	over.ClearedAt, over.ClearedBy, over.Clearing, over.ClearNote = *ago(4 * time.Minute), "ann (root)", supervisor.AlarmCancelHand, "cable"
 	in.Alarms = append(in.Alarms, over)
 	in.Alarms[0].Acked = supervisor.AlarmAck{At: noon, By: "ann (root)"}
 	in.PendingAlarms = []supervisor.Alarm{raised(0, "quorum-degraded", "edge-a", supervisor.SeverityWarning, "one of three nodes is missing", 3*time.Second, 1)}
