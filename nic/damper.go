@@ -11,7 +11,8 @@ const (
 // damper makes a verdict of what an interface is from moment to moment. It has no clock: see tells it of an observation, tick of the
 // passing of time, and next says when it wants to be told of that.
 //
-// Invariants: the verdict becomes false only when the interface has been down for DebounceDown, or failed for good; it becomes true while flapping only after hold without a change.
+// Invariants: the verdict becomes false only when the interface has been down for DebounceDown, or failed for good; it becomes true while
+// flapping only after hold without a change.
 type damper struct {
 	down, up time.Duration // as in Monitor
 

@@ -20,7 +20,7 @@ func (c *Core) Next() time.Duration {
 		at(c.vote.free)
 	case Standing, Serving, Clinging:
 		at(c.lease.next)
-		if c.lease.repeat > c.now.Mono && len(c.unanswered()) > 0 {
+		if c.lease.repeat > c.now.Mono && slices.ContainsFunc(c.others, c.missed) {
 			at(c.lease.repeat)
 		}
 		at(c.lease.until)

@@ -125,9 +125,9 @@ func (c *Core) Step(now Now, ev Event) []Action {
 	if late {
 		// This loop was starved or frozen: silence in that window was its own.
 		c.vote.heard = max(c.vote.heard, now.Mono)
-	}
-	if late && gap > c.opt.Timing.Lease/2 {
-		c.lates++
+		if gap > c.opt.Timing.Lease/2 {
+			c.lates++
+		}
 	}
 	c.settle() // what time alone has ended comes before anything that the event could do
 	c.take(ev)

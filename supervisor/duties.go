@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -72,16 +73,13 @@ func (c *Core) renew() {
 	if l.epoch != c.record.Epoch || l.given >= l.epoch {
 		return
 	}
-	to := c.others
+	again := now < l.next
 	switch {
-	case now >= l.next:
+	case !again:
 		l.renewed, l.next, l.repeat = now, now+t.Renew, never
-	case l.repeat != never && now >= l.repeat:
-		to, l.repeat = c.unanswered(), never
+	case l.repeat != never && now >= l.repeat && slices.ContainsFunc(c.others, c.missed):
+		l.repeat = never
 	default:
-		return
-	}
-	if len(to) == 0 {
 		return
 	}
 	length := t.Promise(c.opt.Fence.Guard())
@@ -89,28 +87,25 @@ func (c *Core) renew() {
 	ready := l.hears(now, t) && (c.state != Standing || fit(c))
 	if ready && c.earliest() <= now && c.vote.promise(now, c.opt.Self, l.epoch, c.record.Epoch, length) {
 		m.Kind, m.Wait = KindRenew, length
-		if l.renewed == now {
+		if !again {
 			l.repeat = now + t.Renew/2
 		}
 	}
-	for _, n := range to {
-		c.send(n.ID, m)
+	for _, n := range c.others {
+		if !again || c.missed(n) {
+			c.send(n.ID, m)
+		}
 	}
 	if m.Kind == KindProbe && ready {
 		l.next = min(l.next, max(c.earliest(), now+t.Renew/8))
 	}
 }
 
-// unanswered are the voters that have not answered the last renewal, but did lately: a datagram was lost. Half-way to the next renewal they
-// are asked again, so that a network that loses many of them costs no role.
-func (c *Core) unanswered() []Node {
-	var lossy []Node
-	for _, n := range c.others {
-		if at := c.lease.acked[n.ID]; at < c.lease.renewed && at > 0 && c.now.Mono-at < c.opt.Timing.Lease {
-			lossy = append(lossy, n)
-		}
-	}
-	return lossy
+// missed: a voter has not answered the last renewal, but did lately: a datagram was lost. Half-way to the next renewal it is asked again, so
+// that a network that loses many of them costs no role.
+func (c *Core) missed(n Node) bool {
+	at := c.lease.acked[n.ID]
+	return at < c.lease.renewed && at > 0 && c.now.Mono-at < c.opt.Timing.Lease
 }
 
 // earliest is when this node and enough of the others are free to promise, as far as known.

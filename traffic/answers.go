@@ -61,7 +61,7 @@ func (a *answers) answer(key uint64, progress bool, now time.Duration) (worked b
 	if r == nil {
 		return false
 	}
-	worked = progress && !r.done && now-r.at <= promptness
+	first := progress && !r.done
 	r.done = r.done || progress
 	if r.state == waiting {
 		r.state = answered
@@ -69,11 +69,10 @@ func (a *answers) answer(key uint64, progress bool, now time.Duration) (worked b
 		a.count(now).answered++
 		a.total.answered++
 	}
-	if r.invite && progress {
-		r.invite = false
+	if first && r.invite {
 		a.invites++
 	}
-	return worked
+	return first && now-r.at <= promptness
 }
 
 // expire counts those as unanswered that have waited for too long.

@@ -34,7 +34,8 @@ func newObserver(o Options) *observer {
 		return set
 	}
 	return &observer{
-		pair: setOf(o.Pair), service: setOf(o.Service), silence: o.Silence, report: o.Report, onMessage: o.OnMessage, seed: maphash.MakeSeed(), answers: newAnswers(o.Patience),
+		pair: setOf(o.Pair), service: setOf(o.Service), silence: o.Silence, report: o.Report, onMessage: o.OnMessage,
+		seed: maphash.MakeSeed(), answers: newAnswers(o.Patience),
 	}
 }
 

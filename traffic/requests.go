@@ -14,7 +14,7 @@ type transaction struct {
 	key    uint64
 	at     time.Duration
 	state  state
-	invite bool // an INVITE that has had no answer above 100 yet
+	invite bool
 	done   bool // it has had an answer above 100
 }
 

@@ -60,22 +60,23 @@ func (l *Lab) SetCuts(cuts ...Cut) error {
 
 // setSilent makes these hosts, and no other, get no SIP from the client.
 func (l *Lab) setSilent(hosts ...string) error {
-	var ports []string
-	for _, h := range hosts {
-		ports = append(ports, strconv.Quote(legOf(h, SIP).port()))
-	}
-	return l.fillSet("silent", ports)
+	return l.fillSet("silent", portsOf(hosts, SIP))
 }
 
 // setLossy makes these hosts, and no other, lose a fifth of the packets each way in all their networks.
 func (l *Lab) setLossy(hosts ...string) error {
+	return l.fillSet("lossy", portsOf(hosts, SIP, Management))
+}
+
+// portsOf are the switch's ports of hosts in networks, quoted.
+func portsOf(hosts []string, networks ...Network) []string {
 	var ports []string
 	for _, leg := range legs {
-		if slices.Contains(hosts, leg.host) {
+		if slices.Contains(hosts, leg.host) && slices.Contains(networks, leg.network) {
 			ports = append(ports, strconv.Quote(leg.port()))
 		}
 	}
-	return l.fillSet("lossy", ports)
+	return ports
 }
 
 // fillSet gives a set of the switch's filter its elements, in one step.
