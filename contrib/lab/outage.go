@@ -24,7 +24,7 @@ type Outage struct {
 	// Longest is the longest time between the sending of two requests that were answered within AnswerLimit, with none such between.
 	// Nothing is subtracted: it is AskInterval when nothing is wrong. The gap may begin before the span and, unless Open, ends in it.
 	Longest time.Duration `json:"longest_ns"`
-	Open    bool          `json:"open"`    // the longest gap had not ended at the end of the span
+	Open    bool          `json:"open"`    // the longest gap had not ended at the end of the span, and requests in it were not answered
 	Asked   int           `json:"asked"`   // requests sent in the span
 	Lost    int           `json:"lost"`    // of these, not answered within AnswerLimit and not asked again: the client sends no retransmissions
 	Servers []string      `json:"servers"` // who answered, each change once
@@ -65,9 +65,10 @@ func MeasureOutage(asks []Ask, from, to time.Duration) Outage {
 		}
 		last = a.Sent
 	}
-	// The time since the last answer is a gap too, but not that between two requests of a healthy service.
+	// The time since the last answer is a gap too, but not that between two requests of a healthy service. Whether the service would have
+	// answered is not known if the client itself sent nothing more.
 	if to-last > 2*AskInterval {
-		gap(to, true)
+		gap(to, sent > last)
 	}
 	return o
 }

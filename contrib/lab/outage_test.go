@@ -55,6 +55,8 @@ func TestMeasureOutage(t *testing.T) {
 			Outage{Longest: 60 * ms, Asked: 11, Servers: []string{"b", "a"}}},
 		{"no end of the gap", slices.Concat(steadyAsks("a", 0, 100), lost(steadyAsks("", 100, 200))), 90, 200,
 			Outage{Longest: 102 * ms, Open: true, Asked: 55, Lost: 50, Servers: []string{"a"}}},
+		{"the client itself sends nothing to the end", steadyAsks("a", 0, 180), 90, 200,
+			Outage{Longest: 22 * ms, Asked: 45, Servers: []string{"a"}}},
 		{"late answers are none", slices.Concat(steadyAsks("a", 0, 100), late, steadyAsks("b", 150, 200)), 90, 200,
 			Outage{Longest: 52 * ms, Asked: 55, Lost: 25, Servers: []string{"a", "b"}}},
 		{"requests after the span don't count", slices.Concat(steadyAsks("a", 0, 102), lost(steadyAsks("", 102, 200))), 0, 100,
