@@ -102,7 +102,6 @@ func (m *Monitor) tick() error {
 		k.drain()
 		k.start(now)
 	}
-	m.updateCapturing()
 	m.expire(now - settle)
 	m.tracker.sweep(now)
 	m.fragments.expire(now)

@@ -43,6 +43,7 @@ func (k *keeper) start(now time.Duration) {
 		return
 	}
 	k.isOpen, k.pause = true, 0
+	k.m.updateCapturing() // before anybody is told and looks
 	if k.broken {
 		k.broken = false
 		k.m.tracker.lost(now)
@@ -76,10 +77,10 @@ func (k *keeper) drain() {
 func (k *keeper) fail(err error, now time.Duration) {
 	k.pause = min(max(2*k.pause, firstPause), lastPause)
 	k.retry = now + k.pause
+	k.m.updateCapturing()
 	if !k.broken {
 		k.broken = true
 		k.m.log.Warn("capture broke", zap.String("link", k.name()), zap.Error(err))
 		k.m.report(Event{Kind: CaptureBroke, Source: k.name(), Err: err})
 	}
-	k.m.updateCapturing()
 }
