@@ -29,6 +29,7 @@ type Fault struct {
 	Method string        // by which the client asks meanwhile; OPTIONS if empty
 	Down   bool          // the service is away for as long as the fault lasts, whoever keeps it
 	Twice  bool          // the fault itself makes a second holder; what counts is for how long
+	Weigh  bool          // what it costs the sidecars in memory is of interest
 	// inject breaks something, primary being the member that serves. What has to follow later it returns: that runs at once, may sleep, and
 	// ends before Heal begins.
 	inject  func(l *Lab, primary string) (later func() error, err error)

@@ -170,7 +170,7 @@ var faults = []Fault{
 		inject: at(func(l *Lab, p string) error { return l.servers[p].Behave(Slow) }),
 	},
 	{
-		Name: "hostile-sender", Text: fmt.Sprintf("the primary gets %d malformed packets a second at its SIP port", floodRate), Expect: Stays,
+		Name: "hostile-sender", Text: fmt.Sprintf("the primary gets %d malformed packets a second at its SIP port", floodRate), Expect: Stays, Weigh: true,
 		inject: func(l *Lab, p string) (func() error, error) {
 			return func() error { return l.flood(floodFor) }, nil
 		},

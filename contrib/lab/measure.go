@@ -40,6 +40,8 @@ type Result struct {
 	// Seen is how long it took until the supervisor noticed, SeenAs by what; 0 if it doesn't tell, or did not.
 	Seen   time.Duration `json:"seen_ns,omitempty"`
 	SeenAs string        `json:"seen_as,omitempty"`
+	// RSS is the resident memory of the primary's sidecar at the end of a fault that is weighed, in MiB.
+	RSS float64 `json:"rss_mb,omitempty"`
 	// Load is what the phones noticed, for faults with load.
 	Load *LoadResult `json:"load,omitempty"`
 	// Unhealthy tells why the run can't be trusted, or did not end well: the pair was not healthy before, or not again afterwards.
@@ -73,6 +75,12 @@ func (l *Lab) Measure(ctx context.Context, f Fault) (Result, error) {
 		r.Unhealthy = "before the fault: " + err.Error()
 		return r, errors.Join(ctx.Err(), l.Heal())
 	}
+	if d, ok := l.sup.(Detector); ok {
+		if err := d.Forget(); err != nil {
+			r.Unhealthy = "before the fault: " + err.Error()
+			return r, ctx.Err()
+		}
+	}
 	load, err := l.startLoad(f.Load)
 	if err != nil {
 		return r, err
@@ -90,6 +98,11 @@ func (l *Lab) Measure(ctx context.Context, f Fault) (Result, error) {
 	l.awaitEffect(ctx, injection)
 	if err := l.detected(&r, injection); err != nil {
 		r.Unhealthy = "in the fault: " + err.Error()
+	}
+	if f.Weigh {
+		if r.RSS, err = rssOf(SidecarPIDs(l.sup, r.Primary)); err != nil {
+			return r, errors.Join(err, load.stop(), l.Heal())
+		}
 	}
 	healed := Now()
 	if err := l.Heal(); err != nil {

@@ -29,6 +29,8 @@ type Supervisor interface {
 type Detector interface {
 	// Detected asks a host's sidecar. The moment is zero if nothing was noticed since.
 	Detected(host string, since time.Time) (at time.Time, what string, err error)
+	// Forget ends the alarms that are left of earlier faults, as somebody on duty would: the next fault is noticed anew.
+	Forget() error
 }
 
 // SidecarPIDs are the processes of a host's sidecar.

@@ -74,6 +74,7 @@ func cell(results []Result) string {
 	var outages, undisturbed, healing, both, seen []time.Duration
 	var seenAs []string
 	var lost, open, moved, strayed, unhealthy, lostForGood, unanswered int
+	var heaviest float64
 	var f Fault
 	for _, r := range results {
 		if r.Unhealthy != "" {
@@ -89,7 +90,7 @@ func cell(results []Result) string {
 		if r.Stolen <= undisturbedBy {
 			undisturbed = append(undisturbed, r.During.Longest)
 		}
-		lost = max(lost, r.During.Lost)
+		lost, heaviest = max(lost, r.During.Lost), max(heaviest, r.RSS)
 		f, _ = FaultByName(r.Fault) // one of an older report expects nothing
 		switch {
 		case r.During.Open:
@@ -132,6 +133,7 @@ func cell(results []Result) string {
 	note(f.Expect == Moves && moved < n && open < n, "role moved in %d of %d", moved, n)
 	note(f.Expect == Stays && strayed > 0, "role moved in %d of %d", strayed, n)
 	note(results[0].Load != nil, "with retransmission: %d sent again, %d lost for good", unanswered, lostForGood)
+	note(heaviest > 0, "the primary's sidecar afterwards ≤ %.0f MB", heaviest)
 	note(unhealthy > 0, "not healthy in %d of %d", unhealthy, len(results))
 	return strings.Join(parts, "<br>")
 }

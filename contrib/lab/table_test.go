@@ -50,6 +50,8 @@ func TestCell(t *testing.T) {
 			"**4.0 / 4.0 / 4.0 ms**<br>lost ≤ 2<br>two holders 0 ms<br>noticed after 995 / 995 / 995 ms (sip-path) in 1 of 2"},
 		{"away as long as it lasts", []Result{run("swamped", 8*time.Second, stays, func(r *Result) { r.During.Open = true })},
 			"**8.00 s / 8.00 s / 8.00 s**<br>lost ≤ 4000<br>two holders 0 ms"},
+		{"weighed", []Result{run("hostile-sender", 4*ms, stays, func(r *Result) { r.RSS = 31.2 }), run("hostile-sender", 4*ms, stays, func(r *Result) { r.RSS = 35.4 })},
+			"**4.0 / 4.0 / 4.0 ms**<br>lost ≤ 2<br>two holders 0 ms<br>the primary's sidecar afterwards ≤ 35 MB"},
 		{"no such fault for this supervisor", nil, "n/a"},
 	}
 	for _, test := range tests {

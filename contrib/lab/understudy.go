@@ -126,11 +126,7 @@ func (u *understudy) Detected(host string, since time.Time) (at time.Time, what 
 		At      time.Time `json:"at"`
 		Trigger string    `json:"trigger"`
 	}
-	type alarm struct {
-		Condition   string    `json:"condition"`
-		First, Last time.Time // one that is older was noticed again
-	}
-	var active, ended []alarm
+	var active, ended []labAlarm
 	if err := u.ask(host, &switchovers, "history"); err != nil {
 		return at, "", err
 	}
@@ -152,6 +148,27 @@ func (u *understudy) Detected(host string, since time.Time) (at time.Time, what 
 		note(a.First, a.Condition)
 	}
 	return at, what, nil
+}
+
+// labAlarm is an alarm as `understudy alarm list` shows it. One that is older than a fault was noticed again if its last detection is not.
+type labAlarm struct {
+	Condition   string `json:"condition"`
+	Object      string `json:"object"`
+	First, Last time.Time
+}
+
+// Forget clears the active alarms. One that can't be cleared has just ended by itself.
+func (u *understudy) Forget() error {
+	var active []labAlarm
+	if err := u.ask(MemberA, &active, "alarm", "list"); err != nil {
+		return err
+	}
+	for _, a := range active {
+		if !slices.Contains(background, a.Condition) {
+			_, _ = u.lab.Run(MemberA, u.program, "alarm", "clear", a.Condition, "--object", a.Object, "--socket", u.socket(MemberA))
+		}
+	}
+	return nil
 }
 
 // ask runs a verb at a host and reads its answer.
