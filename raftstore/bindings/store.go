@@ -1,0 +1,332 @@
+package bindings
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/understudy-sip/understudy/supervisor"
+	"github.com/understudy-sip/understudy/supervisor/location"
+)
+
+// Options configure a store. All but Dir must be set.
+type Options struct {
+	Self   Author // this member, in the order of names
+	Dir    string // where the table is kept; empty: in memory alone
+	Logger *zap.Logger
+	Now    func() time.Duration // a clock that no one sets
+}
+
+// Store holds the registrations of a pair at one member, and keeps them the same at both.
+type Store struct {
+	o    Options
+	log  *zap.Logger
+	work chan struct{} // something is to be sent
+
+	mu       sync.Mutex
+	t        *table
+	id       uint64 // of the table
+	peer     uint64 // identity of the peer's table
+	epoch    supervisor.Epoch
+	leads    bool
+	current  *session
+	sessions uint32
+	roles    chan struct{} // closed at each change of the role
+	follow   chan struct{} // closed when records have changed that nobody has taken, see Take
+	waiting  time.Duration // since when the oldest change waits to be sent
+	sent     uint64        // records
+	lag      lagMeter
+	equal    comparison
+	bytes    octets
+}
+
+// comparison is what comparing the tables gave.
+type comparison struct {
+	at      time.Duration // when it was done last; 0: never
+	since   time.Duration // since when it has given the same
+	buckets []int         // that differed
+}
+
+// Open opens the table of a member.
+func Open(o Options) (*Store, error) {
+	if o.Self > 1 || o.Logger == nil || o.Now == nil {
+		return nil, errors.New("bindings: open: options are missing")
+	}
+	s := &Store{
+		o: o, log: o.Logger.Named("bindings"), work: make(chan struct{}, 1), t: newTable(o.Self),
+		roles: make(chan struct{}), follow: make(chan struct{}),
+	}
+	var id [8]byte
+	_, _ = rand.Read(id[:]) // never fails
+	s.id = le.Uint64(id[:])
+	return s, nil
+}
+
+// Cause is the REGISTER that changed something, where it is known: with it, a removal is known to be later than what the peer may have.
+type Cause struct {
+	CallID string
+	CSeq   uint32
+}
+
+// Set makes bindings the state of an address of record, as the primary's server has it. It is for the primary: elsewhere it gives
+// ErrBackup.
+func (s *Store) Set(aor string, now []location.Binding, by Cause) error {
+	if err := checkSize(aor, now); err != nil {
+		return fmt.Errorf("bindings: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.leads {
+		return ErrBackup
+	}
+	if s.t.set(s.epoch, aor, now, by, s.o.Now()) {
+		s.changed()
+		s.signal()
+	}
+	return nil
+}
+
+// ErrBackup reports that a change was made where the pair does not make it.
+var ErrBackup = errors.New("bindings: this member is not the primary")
+
+// Get is what is known of an address of record. Without bindings it is not registered.
+func (s *Store) Get(aor string) Record {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.t.get(aor)
+}
+
+// SetRole tells the role of this member in an epoch.
+func (s *Store) SetRole(epoch supervisor.Epoch, primary bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.epoch == epoch && s.leads == primary {
+		return
+	}
+	s.epoch, s.leads = epoch, primary
+	if s.current != nil {
+		_ = s.current.conn.Close()
+	}
+	close(s.roles)
+	s.roles = make(chan struct{})
+}
+
+const (
+	firstRetry = 100 * time.Millisecond
+	lastRetry  = 2 * time.Second
+)
+
+// Run keeps a stream to the peer while this member is the primary, and expires what nobody refreshed. dial opens a stream.
+func (s *Store) Run(ctx context.Context, dial func(context.Context) (net.Conn, error)) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { s.keepHouse(ctx) })
+	pause := firstRetry
+	for ctx.Err() == nil {
+		leads, changed := s.role()
+		if leads {
+			began := time.Now()
+			err := s.connect(ctx, dial)
+			if time.Since(began) > lastRetry {
+				pause = firstRetry
+			}
+			s.log.Info("stream to the peer ended", zap.Error(err))
+		}
+		var retry <-chan time.Time
+		if leads {
+			retry = time.After(pause)
+			pause = min(2*pause, lastRetry)
+		}
+		select {
+		case <-ctx.Done():
+		case <-changed:
+			pause = firstRetry
+		case <-retry:
+		}
+	}
+	return nil
+}
+
+const (
+	houseEvery = time.Second
+	houseChunk = 1000 // records at a time, so that nobody waits for long
+)
+
+// keepHouse removes what has expired and forgets what nobody needs.
+func (s *Store) keepHouse(ctx context.Context) {
+	t := time.NewTicker(houseEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		for more := true; more && ctx.Err() == nil; {
+			more = s.keepHouseOnce()
+		}
+	}
+}
+
+func (s *Store) keepHouseOnce() (more bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.t.bury(houseChunk)
+	if !s.leads {
+		return false
+	}
+	before := s.t.count
+	more = s.t.expire(s.epoch, s.o.Now(), houseChunk)
+	if s.t.count != before {
+		s.changed()
+		s.signal()
+	}
+	return more
+}
+
+func (s *Store) role() (leads bool, changed <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leads, s.roles
+}
+
+func (s *Store) connect(ctx context.Context, dial func(context.Context) (net.Conn, error)) error {
+	conn, err := dial(ctx)
+	if err != nil {
+		return err
+	}
+	return s.Serve(ctx, conn)
+}
+
+// Serve speaks with the peer over a stream until it breaks. A later stream takes the place of an earlier one.
+func (s *Store) Serve(ctx context.Context, conn net.Conn) error {
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	c := counted{ReadWriter: conn, in: &s.bytes.in, out: &s.bytes.out}
+	x := &session{s: s, conn: conn, w: newFrameWriter(c), r: newFrameReader(c)}
+	s.mu.Lock()
+	if s.current != nil {
+		_ = s.current.conn.Close()
+	}
+	s.current = x
+	s.sessions++
+	x.id = s.sessions
+	s.mu.Unlock()
+	err := x.run()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current == x {
+		s.current = nil
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("closed: %w", err)
+	}
+	return err
+}
+
+// hello is what this member says of itself.
+func (s *Store) hello() hello {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := hello{us: s.o.Self, table: s.id, peer: s.peer, epoch: uint64(s.epoch), leads: s.leads}
+	us, them := s.o.Self, s.o.Self.other()
+	h.have[them] = s.t.known.theirs
+	h.have[us] = s.t.haveOurs()
+	h.last[us], h.last[them] = s.t.lists[us].end(), s.t.lists[them].end()
+	return h
+}
+
+// meet notes what the peer has, and where to begin.
+func (s *Store) meet(x *session, h hello) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, us, them := s.t, s.o.Self, s.o.Self.other()
+	if h.table != s.peer {
+		s.peer, t.known.theirs = h.table, 0
+	}
+	t.known.ours = 0
+	if h.peer == s.id {
+		t.known.ours = h.have[us]
+	}
+	t.overtake(h.last[us], s.o.Now())
+	t.lists[us].follow(t.known.ours)
+	t.lists[them].follow(h.have[them])
+	s.waiting = s.o.Now()
+	s.equal = comparison{}
+	x.checkIt = true
+}
+
+// tick is called now and then while there is nothing to send: the tables are compared all the same.
+func (s *Store) tick(x *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.o.Now()
+	if now-x.checked >= idleEvery {
+		x.checkIt = true
+	}
+}
+
+// signal wakes whoever sends.
+func (s *Store) signal() {
+	select {
+	case s.work <- struct{}{}:
+	default:
+	}
+}
+
+// changed wakes whoever follows the changes.
+func (s *Store) changed() {
+	if len(s.t.dirty) > 0 {
+		close(s.follow)
+		s.follow = make(chan struct{})
+	}
+}
+
+// compared notes what comparing the tables gave.
+func (s *Store) compared(differing []int, now time.Duration) {
+	was := &s.equal
+	if was.at == 0 || (len(was.buckets) == 0) != (len(differing) == 0) {
+		was.since = now
+		if len(differing) > 0 {
+			s.log.Warn("registrations of the members differ: repaired", zap.Int("buckets", len(differing)))
+		}
+	}
+	was.at, was.buckets = now, differing
+}
+
+// Take gives records that changed since they were last taken, at most limit of them, and a channel that is closed when there are more. Whoever
+// writes them to the server of the backup calls it; a record that changes meanwhile is given again.
+func (s *Store) Take(limit int) ([]Record, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := min(limit, len(s.t.dirty))
+	taken := make([]Record, 0, n)
+	for _, e := range s.t.dirty[:n] {
+		e.dirty = false
+		taken = append(taken, e.record())
+	}
+	s.t.dirty = s.t.dirty[n:]
+	return taken, s.follow
+}
+
+// TakeAll makes Take give every record again: the server has lost what it was told.
+func (s *Store) TakeAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.t.buckets {
+		for _, e := range s.t.buckets[i].records {
+			if !e.dirty {
+				e.dirty = true
+				s.t.dirty = append(s.t.dirty, e)
+			}
+		}
+	}
+	s.changed()
+}
