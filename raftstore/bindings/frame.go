@@ -201,9 +201,10 @@ func shift(blob []byte, change func(uint32) uint32) {
 
 // record reads a record in full.
 func (r *reader) record(now time.Duration) (rec Record, id uint32, err error) {
+	size := len(r.b)
 	id = r.uint32()
 	rec = Record{AOR: r.text(), Version: Version(r.uint64()), Bindings: r.bindings(), Gone: r.bindings()}
-	if r.bad || len(r.b) > 0 || rec.AOR == "" || len(rec.AOR) > MaxAOR {
+	if r.bad || len(r.b) > 0 || rec.AOR == "" || size > maxKept || len(rec.AOR) > MaxAOR {
 		return Record{}, 0, fmt.Errorf("%w: %w", errProtocol, errCorrupt)
 	}
 	for i := range rec.Bindings {

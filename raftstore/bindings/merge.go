@@ -5,6 +5,8 @@ type knowledge struct {
 	us     Author
 	ours   Version // of our changes, they have all up to this
 	theirs Version // of their changes, we have all up to this
+	// theirOwn is up to where they have all their own changes: what they made later they may have lost, and made others without knowing of it.
+	theirOwn Version
 	// whole says that we have all our own changes. Else those after lostAfter and before since, the first that we made since then, may be
 	// lost: they were not on disk yet, or the disk is gone. The peer may have them.
 	whole            bool
@@ -12,7 +14,12 @@ type knowledge struct {
 }
 
 // theyKnow reports whether they had seen a change of ours or theirs.
-func (k knowledge) theyKnow(v Version) bool { return v.author() != k.us || v <= k.ours }
+func (k knowledge) theyKnow(v Version) bool {
+	if v.author() == k.us {
+		return v <= k.ours
+	}
+	return v <= k.theirOwn
+}
 
 // weKnow reports whether we had.
 func (k knowledge) weKnow(v Version) bool {

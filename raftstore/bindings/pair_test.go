@@ -2,9 +2,12 @@ package bindings
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -21,6 +24,8 @@ type testPair struct {
 	t      *testing.T
 	began  time.Time
 	stores [2]*Store
+	dirs   [2]string // where they keep their tables; empty: nowhere
+	alive  [2]context.Context
 	stop   [2]context.CancelFunc
 	cut    bool
 	conns  []net.Conn
@@ -28,8 +33,8 @@ type testPair struct {
 	leader int
 }
 
-func newTestPair(t *testing.T) *testPair {
-	p := &testPair{t: t, began: time.Now(), leader: -1}
+func newTestPair(t *testing.T, dirs [2]string) *testPair {
+	p := &testPair{t: t, dirs: dirs, began: time.Now(), leader: -1}
 	for i := range p.stores {
 		p.start(i)
 	}
@@ -41,27 +46,27 @@ func newTestPair(t *testing.T) *testPair {
 	return p
 }
 
-// start starts a member with an empty table.
+// start starts a member, with what is in its folder.
 func (p *testPair) start(i int) {
 	p.t.Helper()
-	s, err := Open(Options{Self: Author(i), Logger: zap.NewNop(), Now: func() time.Duration { return time.Since(p.began) }})
+	s, err := Open(Options{Self: Author(i), Logger: zap.NewNop(), Dir: p.dirs[i], Clock: Clock{Now: func() time.Duration { return time.Since(p.began) }, Wall: time.Now, Boot: "boot"}})
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	p.stores[i], p.stop[i] = s, cancel
-	go func() { _ = s.Run(ctx, func(context.Context) (net.Conn, error) { return p.dial(ctx, 1-i) }) }()
+	p.stores[i], p.alive[i], p.stop[i] = s, ctx, cancel
+	go func() { _ = s.Run(ctx, func(context.Context) (net.Conn, error) { return p.dial(1 - i) }) }()
 }
 
 var errCut = fmt.Errorf("the link is cut")
 
-func (p *testPair) dial(ctx context.Context, to int) (net.Conn, error) {
+func (p *testPair) dial(to int) (net.Conn, error) {
 	if p.cut {
 		return nil, errCut
 	}
 	near, far := net.Pipe()
 	p.conns = append(p.conns, near, far)
-	go func() { _ = p.stores[to].Serve(ctx, far) }()
+	go func() { _ = p.stores[to].Serve(p.alive[to], far) }()
 	return near, nil
 }
 
@@ -90,7 +95,7 @@ func (p *testPair) register(aor, contact string, cseq uint32, expires time.Durat
 	now := s.Get(aor).Plain()
 	now = slices.DeleteFunc(now, func(b location.Binding) bool { return b.Contact == contact })
 	if expires > 0 {
-		now = append(now, testBinding(contact, cseq, s.o.Now()+expires))
+		now = append(now, testBinding(contact, cseq, s.o.Clock.Now()+expires))
 	}
 	if err := s.Set(aor, now, Cause{"call-" + contact, cseq}); err != nil {
 		p.t.Fatal(err)
@@ -155,7 +160,7 @@ func (p *testPair) check(aor, contact string, cseq uint32) {
 
 func TestPair_replicates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newTestPair(t)
+		p := newTestPair(t, [2]string{})
 		p.lead(0)
 		for i := range 2000 {
 			p.register(fmt.Sprintf("u%d@example.net", i), "sip:phone@192.0.2.1", 1, time.Hour)
@@ -180,7 +185,7 @@ func TestPair_replicates(t *testing.T) {
 // What a primary had not told before it was lost is joined with what happened since.
 func TestPair_joins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newTestPair(t)
+		p := newTestPair(t, [2]string{})
 		p.lead(0)
 		const aor, desk, mobile, soft = "u@example.net", "sip:desk@192.0.2.1", "sip:mobile@192.0.2.2", "sip:soft@192.0.2.3"
 		p.register(aor, desk, 1, time.Hour)
@@ -207,7 +212,7 @@ func TestPair_lostTable(t *testing.T) {
 		for _, leader := range []int{0, 1} {
 			t.Run(fmt.Sprintf("member %d, then %d leads", lost, leader), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					p := newTestPair(t)
+					p := newTestPair(t, [2]string{})
 					p.lead(0)
 					for i := range 300 {
 						p.register(fmt.Sprintf("u%d", i), "sip:phone@192.0.2.1", 1, time.Hour)
@@ -241,7 +246,7 @@ func TestPair_lostTable(t *testing.T) {
 // Bindings end when nobody refreshes them, on both sides.
 func TestPair_expires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newTestPair(t)
+		p := newTestPair(t, [2]string{})
 		p.lead(0)
 		p.register("u", "sip:short@192.0.2.1", 1, time.Minute)
 		p.register("u", "sip:long@192.0.2.1", 1, 10*time.Minute)
@@ -265,15 +270,40 @@ func TestPair_expires(t *testing.T) {
 
 // Phones register and unregister, the link breaks, the role moves, at random: in the end both members know what each phone did last.
 func TestPair_random(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(100) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { randomPair(t, rand.New(rand.NewPCG(seed, 1))) })
+			dirs := [2]string{t.TempDir(), t.TempDir()}
+			synctest.Test(t, func(t *testing.T) { randomPair(t, dirs, rand.New(rand.NewPCG(seed, 1))) })
 		})
 	}
 }
 
-func randomPair(t *testing.T, rng *rand.Rand) {
-	p := newTestPair(t)
+// restart ends a member, as if it were killed or in order, and starts it again. What it had not written to disk yet is lost if it is killed.
+func (p *testPair) restart(i int, killed bool) {
+	p.t.Helper()
+	before := p.dirs[i] + ".before"
+	if killed {
+		if err := os.CopyFS(before, os.DirFS(p.dirs[i])); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+	p.stop[i]()
+	synctest.Wait()
+	if killed {
+		files, _ := filepath.Glob(filepath.Join(p.dirs[i], "registrations*"))
+		for _, f := range files {
+			_ = os.Remove(f)
+		}
+		if err := errors.Join(os.CopyFS(p.dirs[i], os.DirFS(before)), os.RemoveAll(before)); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+	p.start(i)
+	p.stores[i].SetRole(p.epoch, p.leader == i)
+}
+
+func randomPair(t *testing.T, dirs [2]string, rng *rand.Rand) {
+	p := newTestPair(t, dirs)
 	p.lead(rng.IntN(2))
 	type phone struct{ aor, contact string }
 	last := map[phone]uint32{} // what it did last: CSeq, or 0 for leaving
@@ -299,8 +329,15 @@ func randomPair(t *testing.T, rng *rand.Rand) {
 			p.disconnect()
 		case n < 97:
 			p.cut = false
-		default:
+		case n < 99:
 			p.lead(rng.IntN(2))
+		default:
+			time.Sleep(100 * time.Millisecond)
+			if p.stores[0].Status().Behind+p.stores[1].Status().Behind > 0 {
+				time.Sleep(2 * saveEvery) // nobody else knows the last changes
+			}
+			i := rng.IntN(2)
+			p.restart(i, rng.IntN(2) == 0)
 		}
 	}
 	p.cut = false

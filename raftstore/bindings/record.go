@@ -1,6 +1,7 @@
 package bindings
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -70,18 +71,17 @@ func (r Record) without(expired time.Duration) []location.Binding {
 	return left
 }
 
+// limit leaves no more bindings than there may be: those that changed last.
+func (r *Record) limit() {
+	if len(r.Bindings) > MaxBindings {
+		slices.SortFunc(r.Bindings, func(a, b Binding) int { return cmp.Compare(b.Changed, a.Changed) })
+		r.Bindings = r.Bindings[:MaxBindings]
+	}
+}
+
 // order sorts the bindings, so that equal states look equal whoever made them.
 func (r *Record) order() {
-	slices.SortFunc(r.Bindings, func(a, b Binding) int {
-		x, y := a.Key(), b.Key()
-		switch {
-		case x < y:
-			return -1
-		case x > y:
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(r.Bindings, func(a, b Binding) int { return cmp.Compare(a.Key(), b.Key()) })
 }
 
 // refreshes reports whether r differs from an earlier state in nothing but what refreshes change.

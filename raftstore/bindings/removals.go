@@ -1,6 +1,9 @@
 package bindings
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // removals remembers bindings that were removed here while the peer does not know it yet: what it has of them, and we have never seen, must not
 // come back when the tables are joined.
@@ -28,15 +31,31 @@ func (m *removals) note(old, now *Record, by Cause) {
 		if by.CallID == b.CallID {
 			b.CSeq = max(b.CSeq, by.CSeq)
 		}
-		if m.of == nil {
-			m.of = map[string][]Binding{}
-		}
-		m.of[now.AOR] = append(slices.DeleteFunc(m.of[now.AOR], func(g Binding) bool { return g.Key() == b.Key() }), b)
-		m.order = append(m.order, removal{now.AOR, now.Version})
-		if len(m.order) > maxRemovals {
-			m.forget(m.order[0].changed)
-		}
+		m.add(now.AOR, b)
 	}
+}
+
+func (m *removals) add(aor string, b Binding) {
+	if m.of == nil {
+		m.of = map[string][]Binding{}
+	}
+	m.of[aor] = append(slices.DeleteFunc(m.of[aor], func(g Binding) bool { return g.Key() == b.Key() }), b)
+	m.order = append(m.order, removal{aor, b.Changed})
+	if len(m.order) > maxRemovals {
+		m.forget(m.order[0].changed)
+	}
+}
+
+// restore remembers what the disk says, in whatever order.
+func (m *removals) restore(r Record) {
+	for _, b := range r.Gone {
+		m.add(r.AOR, b)
+	}
+}
+
+// sort is to be called after restore.
+func (m *removals) sort() {
+	slices.SortFunc(m.order, func(a, b removal) int { return cmp.Compare(a.changed, b.changed) })
 }
 
 // forget forgets what was removed up to a version.

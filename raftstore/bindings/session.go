@@ -153,7 +153,7 @@ func (x *session) batch() (frames []frame, more bool) {
 	s := x.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now, t, size := s.o.Now(), s.t, 0
+	now, t, size := s.o.Clock.Now(), s.t, 0
 	add := func(kind frameType, payload []byte) {
 		frames, size = append(frames, frame{kind, payload}), size+len(payload)
 	}
@@ -281,7 +281,7 @@ func (x *session) handle(kind frameType, r *reader) error {
 	s := x.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now, t := s.o.Now(), s.t
+	now, t := s.o.Clock.Now(), s.t
 	switch kind {
 	case frameRecord:
 		rec, id, err := r.record(now)

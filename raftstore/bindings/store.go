@@ -21,7 +21,7 @@ type Options struct {
 	Self   Author // this member, in the order of names
 	Dir    string // where the table is kept; empty: in memory alone
 	Logger *zap.Logger
-	Now    func() time.Duration // a clock that no one sets
+	Clock  Clock
 }
 
 // Store holds the registrations of a pair at one member, and keeps them the same at both.
@@ -30,21 +30,24 @@ type Store struct {
 	log  *zap.Logger
 	work chan struct{} // something is to be sent
 
-	mu       sync.Mutex
-	t        *table
-	id       uint64 // of the table
-	peer     uint64 // identity of the peer's table
-	epoch    supervisor.Epoch
-	leads    bool
-	current  *session
-	sessions uint32
-	roles    chan struct{} // closed at each change of the role
-	follow   chan struct{} // closed when records have changed that nobody has taken, see Take
-	waiting  time.Duration // since when the oldest change waits to be sent
-	sent     uint64        // records
-	lag      lagMeter
-	equal    comparison
-	bytes    octets
+	mu        sync.Mutex
+	t         *table
+	files     *journal // nil without a folder; its methods are for one goroutine, see keepFiles
+	id        uint64   // of the table
+	peer      uint64   // identity of the peer's table
+	epoch     supervisor.Epoch
+	leads     bool
+	current   *session
+	sessions  uint32
+	roles     chan struct{} // closed at each change of the role
+	follow    chan struct{} // closed when records have changed that nobody has taken, see Take
+	waiting   time.Duration // since when the oldest change waits to be sent
+	sent      uint64        // records
+	lag       lagMeter
+	equal     comparison
+	bytes     octets
+	diskErr   error
+	savedMeta meta
 }
 
 // comparison is what comparing the tables gave.
@@ -56,7 +59,7 @@ type comparison struct {
 
 // Open opens the table of a member.
 func Open(o Options) (*Store, error) {
-	if o.Self > 1 || o.Logger == nil || o.Now == nil {
+	if o.Self > 1 || o.Logger == nil || o.Clock.Now == nil || o.Clock.Wall == nil {
 		return nil, errors.New("bindings: open: options are missing")
 	}
 	s := &Store{
@@ -66,6 +69,11 @@ func Open(o Options) (*Store, error) {
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // never fails
 	s.id = le.Uint64(id[:])
+	if o.Dir != "" {
+		if err := s.restore(); err != nil {
+			return nil, fmt.Errorf("bindings: open %s: %w", o.Dir, err)
+		}
+	}
 	return s, nil
 }
 
@@ -86,7 +94,7 @@ func (s *Store) Set(aor string, now []location.Binding, by Cause) error {
 	if !s.leads {
 		return ErrBackup
 	}
-	if s.t.set(s.epoch, aor, now, by, s.o.Now()) {
+	if s.t.set(s.epoch, aor, now, by, s.o.Clock.Now()) {
 		s.changed()
 		s.signal()
 	}
@@ -128,6 +136,7 @@ func (s *Store) Run(ctx context.Context, dial func(context.Context) (net.Conn, e
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { s.keepHouse(ctx) })
+	wg.Go(func() { s.keepFiles(ctx) })
 	pause := firstRetry
 	for ctx.Err() == nil {
 		leads, changed := s.role()
@@ -183,7 +192,7 @@ func (s *Store) keepHouseOnce() (more bool) {
 		return false
 	}
 	before := s.t.count
-	more = s.t.expire(s.epoch, s.o.Now(), houseChunk)
+	more = s.t.expire(s.epoch, s.o.Clock.Now(), houseChunk)
 	if s.t.count != before {
 		s.changed()
 		s.signal()
@@ -251,14 +260,14 @@ func (s *Store) meet(x *session, h hello) {
 	if h.table != s.peer {
 		s.peer, t.known.theirs = h.table, 0
 	}
-	t.known.ours = 0
+	t.known.ours, t.known.theirOwn = 0, h.have[them]
 	if h.peer == s.id {
 		t.known.ours = h.have[us]
 	}
-	t.overtake(h.last[us], s.o.Now())
+	t.overtake(h.last[us], s.o.Clock.Now())
 	t.lists[us].follow(t.known.ours)
 	t.lists[them].follow(h.have[them])
-	s.waiting = s.o.Now()
+	s.waiting = s.o.Clock.Now()
 	s.equal = comparison{}
 	x.checkIt = true
 }
@@ -267,7 +276,7 @@ func (s *Store) meet(x *session, h hello) {
 func (s *Store) tick(x *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.o.Now()
+	now := s.o.Clock.Now()
 	if now-x.checked >= idleEvery {
 		x.checkIt = true
 	}
@@ -283,7 +292,7 @@ func (s *Store) signal() {
 
 // changed wakes whoever follows the changes.
 func (s *Store) changed() {
-	if len(s.t.dirty) > 0 {
+	if len(s.t.taking.waiting) > 0 {
 		close(s.follow)
 		s.follow = make(chan struct{})
 	}
@@ -301,32 +310,26 @@ func (s *Store) compared(differing []int, now time.Duration) {
 	was.at, was.buckets = now, differing
 }
 
-// Take gives records that changed since they were last taken, at most limit of them, and a channel that is closed when there are more. Whoever
-// writes them to the server of the backup calls it; a record that changes meanwhile is given again.
+// Take gives records that changed elsewhere since they were last taken, at most limit of them, and a channel that is closed when there are
+// more. Whoever writes them to this member's server calls it; a record that changes meanwhile is given again.
 func (s *Store) Take(limit int) ([]Record, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := min(limit, len(s.t.dirty))
-	taken := make([]Record, 0, n)
-	for _, e := range s.t.dirty[:n] {
-		e.dirty = false
+	var taken []Record
+	for _, e := range s.t.taking.take(limit) {
 		taken = append(taken, e.record())
 	}
-	s.t.dirty = s.t.dirty[n:]
 	return taken, s.follow
 }
 
 // TakeAll makes Take give every record again: the server has lost what it was told.
 func (s *Store) TakeAll() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	for i := range s.t.buckets {
+		s.mu.Lock()
 		for _, e := range s.t.buckets[i].records {
-			if !e.dirty {
-				e.dirty = true
-				s.t.dirty = append(s.t.dirty, e)
-			}
+			s.t.taking.add(e)
 		}
+		s.changed()
+		s.mu.Unlock()
 	}
-	s.changed()
 }

@@ -1,6 +1,7 @@
 package bindings
 
 import (
+	"slices"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -26,7 +27,8 @@ type table struct {
 	bindings int
 	gone     int      // that have none any more
 	digest   uint64   // of all that have bindings
-	dirty    []*entry // changed, and not taken by whoever follows the changes
+	saving   queue    // changed, and not on disk
+	taking   queue    // changed, and the server does not know
 	graves   []*entry // have no bindings, in the order in which they lost them; some may have got new ones
 }
 
@@ -45,8 +47,7 @@ type entry struct {
 	digest     uint64
 	prev, next *entry // in the list of its author
 	size       uint16 // bindings
-	dirty      bool   // waits for whoever follows the changes, see changes
-	timed      bool   // is in the wheel
+	marks      mark   // what it waits for
 
 	// What the peer has, if the session is that of now.
 	session uint32
@@ -55,7 +56,8 @@ type entry struct {
 }
 
 func newTable(us Author) *table {
-	t := &table{us: us, known: knowledge{us: us}, wheel: newWheel()}
+	t := &table{us: us, known: knowledge{us: us}, wheel: newWheel(),
+		saving: queue{mark: unsaved}, taking: queue{mark: untaken}}
 	for i := range t.buckets {
 		t.buckets[i].records = map[string]*entry{}
 	}
@@ -105,10 +107,7 @@ func (t *table) put(r Record, seen bool, now time.Duration) {
 	t.lists[e.version.author()].insert(e, seen)
 	t.tally(b, e)
 	t.time(e, &r, now)
-	if !e.dirty {
-		e.dirty = true
-		t.dirty = append(t.dirty, e)
-	}
+	t.saving.add(e)
 }
 
 // tally counts an entry, uncount takes it back.
@@ -136,10 +135,10 @@ func (t *table) uncount(b *bucket, e *entry) {
 
 // time makes sure that the wheel comes by when the first binding expires.
 func (t *table) time(e *entry, r *Record, now time.Duration) {
-	if e.timed || len(r.Bindings) == 0 {
+	if e.marks&timed != 0 || len(r.Bindings) == 0 {
 		return
 	}
-	e.timed = true
+	e.marks |= timed
 	t.wheel.add(e, max(firstExpiry(r), now))
 }
 
@@ -192,7 +191,7 @@ func (t *table) expire(epoch supervisor.Epoch, now time.Duration, limit int) (mo
 		if e == nil {
 			return false
 		}
-		e.timed = false
+		e.marks &^= timed
 		if t.entry(e.aor) != e || e.size == 0 {
 			continue
 		}
@@ -210,6 +209,11 @@ func (t *table) expire(epoch supervisor.Epoch, now time.Duration, limit int) (mo
 // it with what it knows itself, and says so as a change of its own.
 func (t *table) receive(r Record, primary bool, epoch supervisor.Epoch, now time.Duration) {
 	ours := t.get(r.AOR)
+	defer func() {
+		if e := t.entry(r.AOR); e != nil && e.version != ours.Version {
+			t.taking.add(e)
+		}
+	}()
 	switch {
 	case r.Version == ours.Version:
 	case !primary:
@@ -218,11 +222,12 @@ func (t *table) receive(r Record, primary bool, epoch supervisor.Epoch, now time
 		}
 	case ours.Version == 0 && t.known.weKnow(r.Version):
 		t.put(Record{AOR: r.AOR, Version: t.version(epoch)}, false, now) // it was removed here so long ago that this is forgotten
-	case ours.Version == 0 || ours.Version.author() != t.us && ours.Version < r.Version:
+	case ours.Version == 0 || ours.Version < r.Version && ours.Version.author() != t.us && t.known.theyKnow(ours.Version):
 		t.put(r, true, now) // made knowing ours
 	case t.known.weKnow(r.Version) && r.Version < ours.Version:
 	default:
 		joined := Record{AOR: r.AOR, Version: t.version(epoch), Bindings: t.known.merge(ours, r, t.removed.of[r.AOR])}
+		joined.limit()
 		joined.order()
 		t.put(joined, false, now)
 	}
@@ -235,7 +240,7 @@ func (t *table) bury(limit int) {
 	most := maxGone + t.records/4
 	for ; limit > 0 && len(t.graves) > 0; limit-- {
 		e := t.graves[0]
-		stays := e.size == 0 && (e.dirty || t.entry(e.aor) == e && !t.known.theyKnow(e.version))
+		stays := e.size == 0 && (e.marks&(unsaved|untaken) != 0 || t.entry(e.aor) == e && !t.known.theyKnow(e.version))
 		if stays && t.gone <= most {
 			return
 		}
@@ -256,16 +261,19 @@ func (t *table) overtake(last Version, now time.Duration) {
 	if t.known.whole || t.known.since == 0 || t.known.since > last {
 		return
 	}
+	since := t.known.since
 	t.known.since = 0
 	var mine []*entry
-	for e := t.lists[t.us].first; e != nil; e = e.next {
+	for e := t.lists[t.us].last; e != nil && e.version >= since; e = e.prev {
 		mine = append(mine, e)
 	}
-	for _, e := range mine {
+	for _, e := range slices.Backward(mine) {
 		r := e.record()
 		r.Version = t.version(max(r.Version.Epoch(), last.Epoch()))
 		for i := range r.Bindings {
-			r.Bindings[i].Changed = r.Version
+			if b := &r.Bindings[i]; b.Changed >= since && b.Changed.author() == t.us {
+				b.Changed = r.Version
+			}
 		}
 		t.put(r, false, now)
 	}
