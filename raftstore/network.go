@@ -195,6 +195,8 @@ func (n *network) receive(ctx context.Context, tcp net.Conn, host string, greete
 		err = p.acceptRaft(conn, h)
 	case alpnControl:
 		err = p.acceptControl(ctx, conn, h, greeted)
+	case alpnMembers:
+		err = p.acceptMember(ctx, conn, h, greeted)
 	default:
 		err = errors.New("caller names no purpose")
 	}
@@ -211,7 +213,7 @@ func (n *network) greetCaller(ctx context.Context, tcp net.Conn) (*tls.Conn, hel
 	if err != nil {
 		n.quiet.log(n.log.Error, "new certificate files can't be used", "", err.Error())
 	}
-	conn := tls.Server(tcp, l.config(alpnRaft, alpnControl))
+	conn := tls.Server(tcp, l.config(alpnRaft, alpnControl, alpnMembers))
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, hello{}, explain(err)
 	}

@@ -116,7 +116,7 @@ func TestNetwork_twoNodesWithOneName(t *testing.T) {
 	before := b.Status().Lease.Received
 	a.Send("b", testMessage)
 	eventually(t, "the first's messages arrive", func() bool { return b.Status().Lease.Received > before })
-	if _, err := twin.net.peers["b"].dialRaft(context.Background(), time.Second); err == nil || !strings.Contains(err.Error(), "control stream") {
+	if _, err := twin.net.peers["b"].dialRun(context.Background(), alpnRaft, time.Second); err == nil || !strings.Contains(err.Error(), "control stream") {
 		t.Errorf("a Raft stream of the twin: got %v", err)
 	}
 	a.propose(t, roleEntry(1, "a"))

@@ -1,6 +1,7 @@
 package raftstore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -44,7 +45,9 @@ type Options struct {
 	OnClock   func(node supervisor.NodeID, ahead time.Duration)  // how far a node's wall clock is ahead of this one's, to half the round trip
 	OnPeer    func(node supervisor.NodeID, up bool)              // the control stream to a node has come up or ended
 	OnStall   func(since time.Duration)                          // a write to the state folder hangs, repeated every second; the process had better be restarted. 0: it has returned
-	OnStore   func(err error)                                    // the state folder can't be used, nil when it can again
+	// OnStream gets a stream that the other member has opened, and returns when it is over. Without it there are none.
+	OnStream func(ctx context.Context, from supervisor.NodeID, conn net.Conn)
+	OnStore  func(err error) // the state folder can't be used, nil when it can again
 }
 
 func (o *Options) validate() error {

@@ -240,6 +240,26 @@ func (p *peer) acceptRaft(conn *tls.Conn, h hello) error {
 	return nil
 }
 
+// acceptMember hands a stream of the other member to whoever speaks with it, and returns when it is over. A witness gets none: it is not to
+// know who is registered.
+func (p *peer) acceptMember(ctx context.Context, conn *tls.Conn, h hello, greeted func()) error {
+	err := p.checkBoot(h)
+	switch {
+	case err == nil && (p.node.Witness || p.net.o.OnStream == nil):
+		err = errors.New("this stream is between members that keep registrations")
+		fallthrough
+	case err != nil:
+		return p.refuse(conn, err.Error())
+	}
+	if err := writeFrame(conn, p.net.hello()); err != nil {
+		return err
+	}
+	_ = conn.SetDeadline(time.Time{})
+	greeted()
+	p.net.o.OnStream(ctx, p.node.ID, conn)
+	return conn.Close()
+}
+
 func (p *peer) checkBoot(h hello) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -252,9 +272,9 @@ func (p *peer) checkBoot(h hello) error {
 	return nil
 }
 
-// dialRaft opens a stream for Raft.
-func (p *peer) dialRaft(ctx context.Context, timeout time.Duration) (net.Conn, error) {
-	conn, h, err := p.net.dial(ctx, p, alpnRaft, timeout)
+// dialRun opens a stream, for Raft or another purpose, to the run of the process that the newest control stream is from.
+func (p *peer) dialRun(ctx context.Context, purpose string, timeout time.Duration) (net.Conn, error) {
+	conn, h, err := p.net.dial(ctx, p, purpose, timeout)
 	if err != nil {
 		return nil, err
 	}

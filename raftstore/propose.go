@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -29,6 +30,19 @@ func (s *Store) Report(r supervisor.Report) {
 			session.poke()
 		}
 	}
+}
+
+// DialMember opens a stream to the other member, for what goes neither through Raft nor with the reports. It gets there as OnStream has it.
+func (s *Store) DialMember(ctx context.Context, to supervisor.NodeID) (net.Conn, error) {
+	p, ok := s.net.peers[to]
+	if !ok {
+		return nil, fmt.Errorf("raftstore: no node %q", to)
+	}
+	conn, err := p.dialRun(ctx, alpnMembers, greetTimeout)
+	if err != nil {
+		return nil, fmt.Errorf("raftstore: stream to %s: %w", to, plain(err))
+	}
+	return conn, nil
 }
 
 // Propose commits an entry, by way of the leader if that is another node. The error is why it did not apply (supervisor.ErrStaleEpoch,

@@ -59,7 +59,7 @@ func (l *raftStreams) Dial(address raft.ServerAddress, timeout time.Duration) (n
 	if !ok {
 		return nil, &net.AddrError{Err: "no such node", Addr: string(address)}
 	}
-	c, err := p.dialRaft(l.ctx, timeout)
+	c, err := p.dialRun(l.ctx, alpnRaft, timeout)
 	if err != nil {
 		return nil, plain(err)
 	}

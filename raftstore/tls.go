@@ -15,6 +15,7 @@ import (
 const (
 	alpnRaft    = "understudy-raft/1"
 	alpnControl = "understudy-control/1"
+	alpnMembers = "understudy-registrations/1"
 )
 
 // TLSFiles names the PEM files of a node. They are read again for every handshake, so new ones take effect without a restart. CA may

@@ -109,6 +109,16 @@ func (r *reader) uvarint() uint64 {
 	return v
 }
 
+func (r *reader) varint() int64 {
+	v, n := binary.Varint(r.b)
+	if r.bad || n <= 0 {
+		r.bad = true
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
 func (r *reader) uint32() uint32 {
 	v := r.uvarint()
 	if v > 1<<32-1 {

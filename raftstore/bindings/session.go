@@ -33,6 +33,8 @@ type session struct {
 	id    uint32
 
 	// Guarded by the store's lock.
+	said    [2]Version // positions in the stream, by author
+	heard   [2]Version
 	nextID  uint32
 	theirs  []*entry // what the peer calls by a number, by that number
 	offered bool     // the backup has sent all that it had to: the primary may begin
@@ -239,7 +241,8 @@ func (x *session) position() []byte {
 				v = l.next.prev.version
 			}
 		}
-		b = le.AppendUint64(b, uint64(v))
+		b = binary.AppendVarint(b, int64(v-x.said[i]))
+		x.said[i] = v
 	}
 	return b
 }
@@ -303,11 +306,13 @@ func (x *session) handle(kind frameType, r *reader) error {
 			t.receive(rec, x.leads, x.epoch, now)
 		}
 	case framePosition:
-		v := [2]Version{Version(r.uint64()), Version(r.uint64())}
+		for i := range x.heard {
+			x.heard[i] += Version(r.varint())
+		}
 		if r.bad {
 			return fmt.Errorf("%w: position", errProtocol)
 		}
-		t.known.theirs = max(t.known.theirs, v[t.us.other()])
+		t.known.theirs = max(t.known.theirs, x.heard[t.us.other()])
 		x.answer(frameAck, le.AppendUint64(nil, uint64(t.known.theirs)))
 		s.changed()
 	case frameOffered:
