@@ -257,7 +257,8 @@ func (p *peer) acceptMember(ctx context.Context, conn *tls.Conn, h hello, greete
 	_ = conn.SetDeadline(time.Time{})
 	greeted()
 	p.net.o.OnStream(ctx, p.node.ID, conn)
-	return conn.Close()
+	_ = conn.Close() // it is over, whoever ended it
+	return nil
 }
 
 func (p *peer) checkBoot(h hello) error {

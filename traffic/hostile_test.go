@@ -16,6 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/understudy-sip/understudy/supervisor/location"
 )
 
 // hostile makes a frame to this host's SIP port that is meant to hurt.
@@ -47,7 +49,7 @@ func hostile(rng *rand.Rand) []byte {
 }
 
 func hostileText(rng *rand.Rand) string {
-	good := request("INVITE", fmt.Sprint("evil", rng.Uint32()), 1)
+	good := request([]string{"INVITE", "REGISTER"}[rng.IntN(2)], fmt.Sprint("evil", rng.Uint32()), 1)
 	switch rng.IntN(7) {
 	case 0:
 		return string(noise(rng, rng.IntN(1400)))
@@ -99,6 +101,7 @@ func TestMonitor_hostile(t *testing.T) {
 	var late lateness
 	o := standard()
 	o.OnMessage = late.watch
+	o.Registered = func(r location.Registration) { t.Errorf("learned %+v", r) }
 	m := run(t, o)
 	link, err := netlink.LinkByName(wire)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/understudy-sip/understudy/supervisor/location"
 	"github.com/understudy-sip/understudy/supervisor/raw"
 	"github.com/understudy-sip/understudy/traffic/sip"
 )
@@ -48,6 +49,7 @@ func load(t testing.TB, rate int, seconds float64) (messages uint64, used, took 
 	var late lateness
 	o := standard()
 	o.OnMessage = late.watch
+	o.Registered = func(location.Registration) {} // somebody listens
 	m := run(t, o)
 	server := spawn(t, nil, "answer", here4+":5060")
 	began, start := processorTime(t), time.Now()

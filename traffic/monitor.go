@@ -103,6 +103,9 @@ func (m *Monitor) tick() error {
 		k.start(now)
 	}
 	m.expire(now - settle)
+	if m.registrations != nil {
+		m.registrations.expire(now)
+	}
 	m.tracker.sweep(now)
 	m.fragments.expire(now)
 	m.schedule(now)
@@ -122,6 +125,9 @@ func (m *Monitor) schedule(now time.Duration) {
 	}
 	if due, ok := m.next(); ok {
 		want(max(due+settle, now+settle)) // one ring for all that become due within a while
+	}
+	if due, ok := m.registrations.next(); ok {
+		want(due + settle)
 	}
 	if m.tracker.waits() || len(m.fragments.held) > 0 {
 		want(now + sweepEvery)

@@ -20,6 +20,8 @@ type observer struct {
 	service   map[netip.Addr]bool
 	msg       sip.Message // the one under way
 
+	registrations *registrations // nil if nobody wants to know
+
 	mu      sync.Mutex
 	stats   Stats
 	answers *answers
@@ -35,7 +37,7 @@ func newObserver(o Options) *observer {
 	}
 	return &observer{
 		pair: setOf(o.Pair), service: setOf(o.Service), silence: o.Silence, report: o.Report, onMessage: o.OnMessage,
-		seed: maphash.MakeSeed(), answers: newAnswers(o.Patience),
+		seed: maphash.MakeSeed(), answers: newAnswers(o.Patience), registrations: newRegistrations(o.Registered),
 	}
 }
 
@@ -45,6 +47,9 @@ func (o *observer) message(b []byte, meta Meta) {
 	if err == nil && o.msg.Complete() {
 		o.count(&o.msg, meta)
 		o.onMessage(&o.msg, meta)
+		if o.registrations != nil {
+			o.learn(b, meta)
+		}
 		return
 	}
 	if meta.Local || !meta.In {
@@ -54,6 +59,24 @@ func (o *observer) message(b []byte, meta Meta) {
 		o.keepAlive()
 	} else {
 		o.garbage()
+	}
+}
+
+// learn takes what the message says about registrations.
+func (o *observer) learn(b []byte, meta Meta) {
+	got := o.registrations.take(&o.msg, b, meta)
+	if got == nothing {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch got {
+	case learned:
+		o.stats.Registrations++
+	case refused:
+		o.stats.RegistrationsRefused++
+	case forgotten:
+		o.stats.RegistrationsForgotten = o.registrations.crowded
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/understudy-sip/understudy/supervisor/location"
 	"github.com/understudy-sip/understudy/traffic/sip"
 )
 
@@ -39,7 +40,11 @@ type Options struct {
 	// OnMessage is shown every message, from one goroutine of Run; must not block. Message and what it points to are valid during the
 	// call only.
 	OnMessage func(*sip.Message, Meta)
-	Logger    *zap.Logger
+	// Registered is told of each REGISTER from the network that the server of this host accepted, in the order of the answers, from one
+	// goroutine of Run; must not block. Without it nothing is done for it. What the host sends to itself is left out: its own writing to the
+	// server, too, goes that way.
+	Registered func(location.Registration)
+	Logger     *zap.Logger
 }
 
 // DefaultOptions gives the options that have a default; what to watch has none, apart from the ports of RFC 3261.

@@ -108,13 +108,19 @@ request_route {
 
 func startKamailio(t *testing.T) {
 	t.Helper()
+	runKamailio(t, kamailioConfig)
+}
+
+// runKamailio starts it with that configuration, in which it listens for TCP.
+func runKamailio(t *testing.T, text string) {
+	t.Helper()
 	path, err := exec.LookPath("kamailio")
 	if err != nil {
 		t.Fatalf("these tests need the package kamailio: %v", err)
 	}
 	dir := t.TempDir()
 	config := filepath.Join(dir, "kamailio.cfg")
-	if err := os.WriteFile(config, []byte(kamailioConfig), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer

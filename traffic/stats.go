@@ -59,6 +59,11 @@ type Stats struct {
 	LastAnswer  time.Duration
 	LastServed  time.Duration
 	Unavailable uint64 // responses with 503 to the network
+
+	// Of REGISTERs from the network, if Options.Registered is given.
+	Registrations          uint64 // told
+	RegistrationsRefused   uint64 // accepted by the server, but out of bounds or unreadable
+	RegistrationsForgotten uint64 // there were more without a final answer than are kept
 }
 
 // AnswerRatio gives the part of the requests that was answered, of those that were decided within the last 10 s. ok is false if there were

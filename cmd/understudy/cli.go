@@ -41,7 +41,7 @@ func newApp(stdout, stderr io.Writer) *app {
 	return &app{
 		stdout: stdout, stderr: stderr, hostname: os.Hostname, zone: time.Local, configDefault: defaultConfigPath, daemon: runNode,
 		verbs: []func(*app) *cobra.Command{
-			checkCommand, statusCommand, explainCommand, historyCommand, switchoverCommand, alarmCommand, pauseCommand, resumeCommand, pkiCommand,
+			checkCommand, statusCommand, explainCommand, historyCommand, contactsCommand, switchoverCommand, alarmCommand, pauseCommand, resumeCommand, pkiCommand,
 			demoCommand, versionCommand, manCommand,
 		},
 	}

@@ -21,10 +21,11 @@ const (
 
 // conditions watches what no single sensor can tell: the pair as a whole, as this node sees it.
 type conditions struct {
-	setup  *Setup
-	edges  *edges
-	look   func(func(*supervisor.Core, supervisor.Now))
-	alarms *alarm.Engine
+	setup    *Setup
+	edges    *edges
+	look     func(func(*supervisor.Core, supervisor.Now))
+	alarms   *alarm.Engine
+	contacts *registrations
 
 	vacantSince time.Time
 	epoch       supervisor.Epoch
@@ -65,6 +66,7 @@ func (c *conditions) judge() {
 	if own.Node == "" {
 		return // the core did not answer; the service manager is told elsewhere
 	}
+	c.contacts.judge(c.edges, c.setup.Self)
 	fresh := map[supervisor.NodeID]supervisor.Report{own.Node: own}
 	for id, h := range heard {
 		if h.Age <= c.setup.Timing.ReportStale {

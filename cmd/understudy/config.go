@@ -33,6 +33,7 @@ type Config struct {
 	SIPNIC           bool                        `key:"sip-nic-monitoring"`
 	NIC              NIC                         `key:"nic"`
 	SIPIPTakeover    bool                        `key:"sip-iptakeover-monitoring"`
+	Contacts         Contacts                    `key:"contacts"`
 	Alarms           AlarmsConfig                `key:"alarms"`
 	OnQuorumLoss     QuorumLoss                  `key:"on-quorum-loss" oneof:"demote hold"`
 	SwitchoverBudget Budget                      `key:"switchover-budget"`
@@ -143,8 +144,12 @@ func defaultConfig() Config {
 		SIPServer: SIPServer{Port: defaultPort, Transport: "udp", Rise: 2, HangAfter: ms(1500), BindWait: Duration(10 * time.Second)},
 		Devices:   map[string]Device{}, Alarms: AlarmsConfig{Reactions: map[string]Reaction{}, Conditions: map[string]Condition{}},
 		TLibNIC: true, SIPNIC: true, SIPIPTakeover: true,
-		Traffic:          Traffic{Unanswered: Duration(time.Second)},
-		NIC:              NIC{DownDelay: ms(20), Settle: Duration(2 * time.Second), GatewayEvery: Duration(time.Second), GatewayFall: 3},
+		Traffic: Traffic{Unanswered: Duration(time.Second)},
+		NIC:     NIC{DownDelay: ms(20), Settle: Duration(2 * time.Second), GatewayEvery: Duration(time.Second), GatewayFall: 3},
+		Contacts: Contacts{
+			Server: noRegistrar, Learn: "auto", RPC: "/run/kamailio/kamailio_rpc.sock", Replay: hostPort("127.0.0.1:5062"),
+			Push: hostPort("127.0.0.1:5098"), Table: "location", MinExpires: Duration(time.Minute),
+		},
 		OnQuorumLoss:     Demote,
 		SwitchoverBudget: Budget{Count: 3, Per: time.Hour},
 		Hooks:            Hooks{Timeout: Duration(10 * time.Second)},

@@ -234,6 +234,9 @@ func (d *decoder) checkPaths(c *Config) {
 		if path := forNode(c.API.Socket, name); len(path) > maxSocket && d.fine("api.socket") {
 			d.problem("api.socket", fmt.Sprintf("the kernel takes %d octets", maxSocket), "%s is %d octets long", path, len(path))
 		}
+		if path := forNode(c.Contacts.RPC, name); len(path) > maxSocket && d.fine("contacts.rpc") {
+			d.problem("contacts.rpc", fmt.Sprintf("the kernel takes %d octets", maxSocket), "%s is %d octets long", path, len(path))
+		}
 	}
 }
 

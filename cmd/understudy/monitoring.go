@@ -20,7 +20,7 @@ func (n *node) serveMonitoring(parts *stages) error {
 	numbers, err := metrics.New(metrics.Options{
 		Cluster: n.setup.Cluster, Node: n.setup.Self, Version: n.boot.Version, Logger: n.log,
 		Source: func() metrics.Sample {
-			return metrics.Sample{Snapshot: d.Snapshot(), History: d.History(), Counters: n.counters()}
+			return metrics.Sample{Snapshot: d.Snapshot(), History: d.History(), Counters: n.counters(), Contacts: n.contacts.sample()}
 		},
 	})
 	if err != nil {

@@ -21,25 +21,26 @@ import (
 
 // node is one running node: its parts, in the order in which they are built.
 type node struct {
-	boot    Boot
-	setup   *Setup
-	log     *zap.Logger
-	hooks   *hook.Queue
-	store   *raftstore.Store
-	runner  *supervisor.Runner
-	ringer  *raw.Poller // wakes the core at its time
-	raft    *raftLog
-	address address // nil at a witness
-	senses  *senses
-	probes  *probes
-	alarms  *alarm.Engine
-	commits *alarmLog
-	edges   *edges
-	devices *devices
-	traffic *observed
-	owner   *addressWatch
-	nics    *nics // nil at a witness
-	api     net.Listener
+	boot     Boot
+	setup    *Setup
+	log      *zap.Logger
+	hooks    *hook.Queue
+	store    *raftstore.Store
+	runner   *supervisor.Runner
+	ringer   *raw.Poller // wakes the core at its time
+	raft     *raftLog
+	address  address // nil at a witness
+	senses   *senses
+	probes   *probes
+	alarms   *alarm.Engine
+	commits  *alarmLog
+	edges    *edges
+	devices  *devices
+	traffic  *observed
+	owner    *addressWatch
+	nics     *nics          // nil at a witness
+	contacts *registrations // nil where nobody is to keep any
+	api      net.Listener
 }
 
 // address is the effector of the service address, by netlink or by scripts.
@@ -99,7 +100,10 @@ func (n *node) build(ctx context.Context) (err error) {
 	if n.owner, err = newAddressWatch(s, n.address, n.senses, n.edges, n.log); err != nil {
 		return err
 	}
-	if n.probes, err = newProbes(s, n.senses, n.edges, n.log); err != nil {
+	if n.contacts, err = newRegistrations(s, n.log); err != nil {
+		return err
+	}
+	if n.probes, err = newProbes(s, n.senses, n.edges, n.contacts.serverDied, n.log); err != nil {
 		return err
 	}
 	if n.address != nil {
@@ -113,7 +117,7 @@ func (n *node) build(ctx context.Context) (err error) {
 	if n.devices, err = newDevices(s, n.edges, n.hooks, n.log); err != nil {
 		return err
 	}
-	if n.traffic, err = newObserved(s, n.devices, n.senses, n.probes.own, n.log); err != nil {
+	if n.traffic, err = newObserved(s, n.devices, n.senses, n.probes.own, n.contacts.learner(), n.log); err != nil {
 		return err
 	}
 	if n.ringer, err = raw.NewPoller(func() error { n.runner.Ring(); return nil }); err != nil {
@@ -194,6 +198,9 @@ func (n *node) storeOptions(boot uint64) raftstore.Options {
 			n.senses.store(err)
 		},
 	}
+	if s.keepsContacts() {
+		o.OnStream = func(ctx context.Context, from supervisor.NodeID, conn net.Conn) { n.contacts.serve(ctx, from, conn) }
+	}
 	for _, v := range s.Voters() {
 		o.Nodes = append(o.Nodes, raftstore.Node{Node: v, Addr: s.Nodes[v.ID].Address.String()})
 	}
@@ -223,6 +230,7 @@ func (n *node) became(b supervisor.Became) {
 	}
 	n.probes.became(b)
 	n.devices.became(b)
+	n.contacts.became(b)
 }
 
 // prefixes are the service addresses as the effectors take them.

@@ -29,14 +29,15 @@ type probes struct {
 	prober *oos.Prober       // nil: a witness outside the SIP network
 	own    *sipserver.Server // nil at a witness
 	alarms serverConditions
+	died   func() // the own server has ended, or looks like it
 
 	mu    sync.Mutex
 	last  sipserver.Status
 	known bool
 }
 
-func newProbes(s *Setup, senses *senses, e *edges, log *zap.Logger) (*probes, error) {
-	p := &probes{setup: s, senses: senses, log: log, alarms: serverConditions{edges: e, node: s.Self}}
+func newProbes(s *Setup, senses *senses, e *edges, died func(), log *zap.Logger) (*probes, error) {
+	p := &probes{setup: s, senses: senses, log: log, died: died, alarms: serverConditions{edges: e, node: s.Self}}
 	if !s.Me().SIPAddress.IsValid() {
 		return p, nil
 	}
@@ -146,6 +147,9 @@ func (p *probes) server(st sipserver.Status) {
 	p.alarms.is(st)
 	if st.Reason != "" && st.Text != "" {
 		st.View.Text = st.Text
+	}
+	if st.Reason != "" {
+		p.died()
 	}
 	st.View.Busy = st.Busy
 	var deaf time.Duration

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/understudy-sip/understudy/supervisor"
+	"github.com/understudy-sip/understudy/supervisor/location"
 	"github.com/understudy-sip/understudy/supervisor/raw"
 	"github.com/understudy-sip/understudy/supervisor/sipserver"
 	"github.com/understudy-sip/understudy/traffic"
@@ -33,13 +34,13 @@ type observed struct {
 	pace pace
 }
 
-func newObserved(s *Setup, d *devices, senses *senses, own *sipserver.Server, log *zap.Logger) (*observed, error) {
+func newObserved(s *Setup, d *devices, senses *senses, own *sipserver.Server, registered func(location.Registration), log *zap.Logger) (*observed, error) {
 	w := &observed{setup: s, devices: d, senses: senses, own: own}
 	if s.Me().Witness {
 		return w, nil
 	}
 	o := trafficOptions(s)
-	o.OnMessage, o.Logger = d.heard, log
+	o.OnMessage, o.Registered, o.Logger = d.heard, registered, log
 	o.Report = func(e traffic.Event) {
 		switch e.Kind {
 		case traffic.CaptureBroke:

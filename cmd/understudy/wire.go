@@ -34,12 +34,15 @@ func (n *node) run(orderly, now context.Context) error {
 		return errors.Join(err, parts.stop())
 	}
 	api.Alarms = &alarmDesk{engine: n.alarms}
+	if n.contacts != nil {
+		api.Contacts = n.contacts.desk
+	}
 	parts.start("local API", func(ctx context.Context) error { return api.Run(ctx, n.api) })
 	if err := n.serveMonitoring(parts); err != nil {
 		return errors.Join(err, parts.stop())
 	}
 	parts.start("service manager", n.watch)
-	watch := &conditions{setup: n.setup, edges: n.edges, alarms: n.alarms, look: (&daemon{n: n}).look}
+	watch := &conditions{setup: n.setup, edges: n.edges, alarms: n.alarms, contacts: n.contacts, look: (&daemon{n: n}).look}
 	parts.start("conditions", watch.Run)
 
 	select {
@@ -93,6 +96,7 @@ func (n *node) startSensors(parts *stages) error {
 		parts.start("address monitor", n.owner.monitor.Run)
 	}
 	parts.start("SIP server", n.probes.own.Run)
+	n.contacts.start(parts, n.store)
 	parts.start("interfaces", n.nics.watcher.Run)
 	parts.start("SIP traffic", n.traffic.monitor.Run)
 	parts.start("what the traffic says", n.traffic.Run)

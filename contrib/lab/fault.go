@@ -147,3 +147,12 @@ func (l *Lab) healSidecars() error {
 	}
 	return errors.Join(errs...)
 }
+
+// RestartServers starts the SIP servers of both members anew: they have forgotten who was registered.
+func (l *Lab) RestartServers() error {
+	var errs []error
+	for _, m := range Members() {
+		errs = append(errs, l.servers[m].Kill())
+	}
+	return errors.Join(append(errs, l.Heal())...)
+}

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"text/template"
 	"time"
+
+	"github.com/understudy-sip/understudy/contrib/etc"
 )
 
 // ServerKind names a SIP server that the lab can run.
@@ -222,13 +224,16 @@ func (l *Lab) kamailio(host string, port uint16) (Command, error) {
 	}
 	config := filepath.Join(dir, fmt.Sprintf("kamailio-%d.cfg", port))
 	leg := legOf(host, SIP)
+	if err := os.WriteFile(filepath.Join(dir, "understudy.cfg"), []byte(etc.Kamailio), 0o600); err != nil {
+		return Command{}, fmt.Errorf("write Kamailio's part for understudy: %w", err)
+	}
 	err = render(config, kamailioTemplate, map[string]any{
 		"Host": host, "Port": port, "Dir": dir, "Workers": workers, "Stall": stalled.Microseconds(),
 		"Addresses": []string{ServiceAddress.String(), leg.addr().String(), "[" + ServiceAddress6.String() + "]", "[" + leg.addr6().String() + "]"},
 	})
 	// -DD: all in the foreground, in the session that the lab gave it.
 	return Command{Name: "kamailio", Args: []string{
-		program, "-DD", "-E", "-f", config, "-Y", dir, "-P", filepath.Join(dir, "pid"), "-m", "32", "-M", "4",
+		program, "-DD", "-E", "-f", config, "-Y", dir, "-P", filepath.Join(dir, "pid"), "-m", "256", "-M", "8",
 	}}, err
 }
 

@@ -2,15 +2,15 @@
 # Installs what the lab and the tests need and this machine lacks (Debian, Ubuntu). Says nothing when all of it is there.
 set -eu
 
-# program:package
+# program:package, or file:package
 needed="kamailio:kamailio sipp:sip-tester sipsak:sipsak keepalived:keepalived nft:nftables ip:iproute2 gcc:gcc
 	baresip:baresip-core snmptrapd:snmptrapd snmptranslate:snmp smilint:smitools prometheus-alertmanager:prometheus-alertmanager
-	promtool:prometheus"
+	promtool:prometheus /usr/share/doc/libnet-sip-perl/examples/bin/stateless_proxy.pl:libnet-sip-perl"
 
 PATH=$PATH:/usr/sbin:/sbin
 missing=
 for pair in $needed; do
-	command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
+	command -v "${pair%%:*}" >/dev/null 2>&1 || [ -e "${pair%%:*}" ] || missing="$missing ${pair#*:}"
 done
 [ -n "$missing" ] || exit 0
 

@@ -213,7 +213,7 @@ func (j *journal) load(us Author, each func(Record)) (l loaded, err error) {
 		return l, err
 	}
 	take := func(r Record) {
-		if r.Version.author() == us {
+		if r.Version.Author() == us {
 			l.highest = max(l.highest, r.Version)
 		}
 		each(r)

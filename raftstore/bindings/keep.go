@@ -46,7 +46,7 @@ func (s *Store) restore() error {
 		return err
 	}
 	if t.records > 0 {
-		s.log.Info("registrations read from disk", zap.Int("records", t.records), zap.Int("bindings", t.bindings))
+		s.log.Info("registrations read from disk", zap.Int("records", t.records), zap.Int("bindings", t.bindings[0]+t.bindings[1]))
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ type knowledge struct {
 
 // theyKnow reports whether they had seen a change of ours or theirs.
 func (k knowledge) theyKnow(v Version) bool {
-	if v.author() == k.us {
+	if v.Author() == k.us {
 		return v <= k.ours
 	}
 	return v <= k.theirOwn
@@ -23,7 +23,7 @@ func (k knowledge) theyKnow(v Version) bool {
 
 // weKnow reports whether we had.
 func (k knowledge) weKnow(v Version) bool {
-	if v.author() == k.us {
+	if v.Author() == k.us {
 		return k.whole || v <= k.lostAfter || k.since != 0 && v >= k.since
 	}
 	return v <= k.theirs

@@ -12,8 +12,10 @@ type Status struct {
 	Primary  bool
 	Records  int // addresses of record with bindings
 	Bindings int
-	Whole    bool  // nothing that this member once knew may be missing
-	DiskErr  error // why changes are not written to disk; nil if they are
+	By       [2]int // of these, by the member at which the phone registered last
+	Flows    int    // of these, that live as long as a connection: after a switchover these phones have to connect again
+	Whole    bool   // nothing that this member once knew may be missing
+	DiskErr  error  // why changes are not written to disk; nil if they are
 
 	Connected bool          // to the peer
 	Compared  time.Duration // when the tables were compared last, on the store's clock; 0: never on this stream
@@ -37,7 +39,7 @@ func (s *Store) Status() Status {
 	defer s.mu.Unlock()
 	t := s.t
 	st := Status{
-		Epoch: s.epoch, Primary: s.leads, Records: t.records, Bindings: t.bindings, Whole: t.known.whole, DiskErr: s.diskErr, Connected: s.current != nil,
+		Epoch: s.epoch, Primary: s.leads, Records: t.records, Bindings: t.bindings[0] + t.bindings[1], By: t.bindings, Flows: t.flows, Whole: t.known.whole, DiskErr: s.diskErr, Connected: s.current != nil,
 		Compared: s.equal.at, Since: s.equal.since, Differing: s.equal.buckets, Lag: s.lag.lag(), Sent: s.sent,
 		BytesIn: s.bytes.in.Load(), BytesOut: s.bytes.out.Load(),
 	}

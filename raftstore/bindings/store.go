@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -89,6 +90,10 @@ func (s *Store) Set(aor string, now []location.Binding, by Cause) error {
 	if err := checkSize(aor, now); err != nil {
 		return fmt.Errorf("bindings: %w", err)
 	}
+	now = slices.Clone(now)
+	for i := range now {
+		now[i].Expires = min(now[i].Expires, never) // one that never expires is as good as one that does in a hundred years
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.leads {
@@ -101,6 +106,9 @@ func (s *Store) Set(aor string, now []location.Binding, by Cause) error {
 	return nil
 }
 
+// never is the latest moment that a record can hold.
+const never = (1<<32 - 1) * second
+
 // ErrBackup reports that a change was made where the pair does not make it.
 var ErrBackup = errors.New("bindings: this member is not the primary")
 
@@ -109,6 +117,29 @@ func (s *Store) Get(aor string) Record {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.t.get(aor)
+}
+
+// Walk gives every record that has bindings, until f has had enough. Those that change meanwhile are given as they were or as they are.
+func (s *Store) Walk(f func(Record) bool) {
+	for i := range s.t.buckets {
+		for _, r := range s.bucket(i) {
+			if !f(r) {
+				return
+			}
+		}
+	}
+}
+
+func (s *Store) bucket(i int) []Record {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var records []Record
+	for _, e := range s.t.buckets[i].records {
+		if e.size > 0 {
+			records = append(records, e.record())
+		}
+	}
+	return records
 }
 
 // SetRole tells the role of this member in an epoch.
@@ -310,14 +341,14 @@ func (s *Store) compared(differing []int, now time.Duration) {
 	was.at, was.buckets = now, differing
 }
 
-// Take gives records that changed elsewhere since they were last taken, at most limit of them, and a channel that is closed when there are
-// more. Whoever writes them to this member's server calls it; a record that changes meanwhile is given again.
-func (s *Store) Take(limit int) ([]Record, <-chan struct{}) {
+// Take gives the names of records that changed elsewhere since they were last taken, at most limit of them, and a channel that is closed
+// when there are more. Whoever writes them to this member's server calls it, and asks for each as it is then.
+func (s *Store) Take(limit int) ([]string, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var taken []Record
+	var taken []string
 	for _, e := range s.t.taking.take(limit) {
-		taken = append(taken, e.record())
+		taken = append(taken, e.aor)
 	}
 	return taken, s.follow
 }

@@ -23,8 +23,9 @@ type table struct {
 	known   knowledge
 	removed removals
 
-	records  int // that have bindings
-	bindings int
+	records  int      // that have bindings
+	bindings [2]int   // by the author of their last change: the member at which the phone registered
+	flows    int      // bindings that live as long as a connection
 	gone     int      // that have none any more
 	digest   uint64   // of all that have bindings
 	saving   queue    // changed, and not on disk
@@ -45,9 +46,11 @@ type entry struct {
 	version    Version
 	shape      Version // when something changed last that a refresh does not change
 	digest     uint64
-	prev, next *entry // in the list of its author
-	size       uint16 // bindings
-	marks      mark   // what it waits for
+	prev, next *entry    // in the list of its author
+	size       uint16    // bindings
+	by         [2]uint16 // of these, by author
+	flows      uint16    // of these, that live as long as a connection
+	marks      mark      // what it waits for
 
 	// What the peer has, if the session is that of now.
 	session uint32
@@ -96,18 +99,31 @@ func (t *table) put(r Record, seen bool, now time.Duration) {
 			e.shape = r.Version
 		}
 		t.uncount(b, e)
-		t.lists[e.version.author()].remove(e)
+		t.lists[e.version.Author()].remove(e)
 	}
-	e.version, e.size = r.Version, uint16(len(r.Bindings))
+	e.version = r.Version
+	e.measure(&r)
 	e.blob, e.digest = encode(&r)
 	if e.size == 0 {
 		e.blob = nil
 		t.graves = append(t.graves, e)
 	}
-	t.lists[e.version.author()].insert(e, seen)
+	t.lists[e.version.Author()].insert(e, seen)
 	t.tally(b, e)
 	t.time(e, &r, now)
 	t.saving.add(e)
+}
+
+// measure counts the bindings of an entry.
+func (e *entry) measure(r *Record) {
+	e.size, e.by, e.flows = uint16(len(r.Bindings)), [2]uint16{}, 0 //nolint:gosec // at most MaxBindings
+	for i := range r.Bindings {
+		b := &r.Bindings[i]
+		e.by[b.Changed.Author()]++
+		if b.Connected() {
+			e.flows++
+		}
+	}
 }
 
 // tally counts an entry, uncount takes it back.
@@ -117,7 +133,10 @@ func (t *table) tally(b *bucket, e *entry) {
 		return
 	}
 	t.records++
-	t.bindings += int(e.size)
+	t.flows += int(e.flows)
+	for i := range e.by {
+		t.bindings[i] += int(e.by[i])
+	}
 	b.digest ^= e.digest
 	t.digest ^= e.digest
 }
@@ -128,7 +147,10 @@ func (t *table) uncount(b *bucket, e *entry) {
 		return
 	}
 	t.records--
-	t.bindings -= int(e.size)
+	t.flows -= int(e.flows)
+	for i := range e.by {
+		t.bindings[i] -= int(e.by[i])
+	}
 	b.digest ^= e.digest
 	t.digest ^= e.digest
 }
@@ -154,7 +176,7 @@ func firstExpiry(r *Record) time.Duration {
 func (t *table) drop(e *entry) {
 	b := &t.buckets[bucketOf(e.aor)]
 	t.uncount(b, e)
-	t.lists[e.version.author()].remove(e)
+	t.lists[e.version.Author()].remove(e)
 	delete(b.records, e.aor)
 }
 
@@ -222,7 +244,7 @@ func (t *table) receive(r Record, primary bool, epoch supervisor.Epoch, now time
 		}
 	case ours.Version == 0 && t.known.weKnow(r.Version):
 		t.put(Record{AOR: r.AOR, Version: t.version(epoch)}, false, now) // it was removed here so long ago that this is forgotten
-	case ours.Version == 0 || ours.Version < r.Version && ours.Version.author() != t.us && t.known.theyKnow(ours.Version):
+	case ours.Version == 0 || ours.Version < r.Version && ours.Version.Author() != t.us && t.known.theyKnow(ours.Version):
 		t.put(r, true, now) // made knowing ours
 	case t.known.weKnow(r.Version) && r.Version < ours.Version:
 	default:
@@ -271,7 +293,7 @@ func (t *table) overtake(last Version, now time.Duration) {
 		r := e.record()
 		r.Version = t.version(max(r.Version.Epoch(), last.Epoch()))
 		for i := range r.Bindings {
-			if b := &r.Bindings[i]; b.Changed >= since && b.Changed.author() == t.us {
+			if b := &r.Bindings[i]; b.Changed >= since && b.Changed.Author() == t.us {
 				b.Changed = r.Version
 			}
 		}

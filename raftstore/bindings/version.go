@@ -33,8 +33,8 @@ func (v Version) Epoch() supervisor.Epoch { return supervisor.Epoch(v >> countBi
 // count is the author's count.
 func (v Version) count() uint64 { return uint64(v) >> 1 & maxCount }
 
-// author is who made the state.
-func (v Version) author() Author { return Author(v & 1) }
+// Author is who made the state.
+func (v Version) Author() Author { return Author(v & 1) }
 
 // String is epoch and count: "7.1204".
 func (v Version) String() string { return fmt.Sprintf("%d.%d", v.Epoch(), v.count()) }

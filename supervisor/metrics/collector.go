@@ -49,6 +49,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	p.sensors()
 	p.traffic()
 	p.alarms()
+	p.contacts()
 	for trigger, n := range c.count(s.History) {
 		p.counter(c.n.switchovers, n, string(trigger))
 	}

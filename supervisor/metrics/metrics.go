@@ -23,6 +23,7 @@ type Sample struct {
 	status.Snapshot
 	History  []supervisor.Switchover // oldest first, as in the record
 	Counters Counters
+	Contacts *status.Contacts // nil where nobody keeps registrations
 }
 
 // Counters count since the process started. What is nil or has no value at this node has no series.

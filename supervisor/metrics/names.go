@@ -13,6 +13,7 @@ type names struct {
 	messages, lastMessage, unanswered, answered, captureDrops, parses *prometheus.Desc
 	socketQueue, socketDrops, nic, vipPresent, vipExpected            *prometheus.Desc
 	alarms, hookDrops                                                 *prometheus.Desc
+	contacts, flows, inSync, lag, behind, syncBytes, told, contactErr *prometheus.Desc
 
 	all []*prometheus.Desc
 }
@@ -58,6 +59,14 @@ func newNames(cluster, node string) *names {
 	n.vipPresent = desc("vip_present", "1 while the service address is on this node's interface, else 0. Absent while that is not known.", "vip")
 	n.vipExpected = desc("vip_expected", "1 while the service address should be there, else 0.", "vip")
 	n.alarms = desc("alarm_active", "Active alarms of the pair. Every node shows the same ones.", "condition", "severity")
+	n.contacts = desc("contacts", "Registered Contacts that this node knows, by the member at whose server they registered last.", "registered_at")
+	n.flows = desc("contacts_connection_bound", "Of these, those that live as long as a connection: after a switchover these phones connect again.")
+	n.inSync = desc("contacts_in_sync", "1 while both members are known to have the same Contacts, else 0.")
+	n.lag = desc("contacts_lag_seconds", "How long changes took of late until the other member had them: 99 of 100 took no longer. Absent before the first.")
+	n.behind = desc("contacts_unacknowledged", "Changed addresses of record that the other member has not acknowledged.")
+	n.syncBytes = desc("contacts_sync_bytes_total", "Octets of the stream between the members, before TLS.", "direction")
+	n.told = desc("contacts_changes_total", "Changes of addresses of record: learned from this node's server, or told to it.", "direction")
+	n.contactErr = desc("contacts_failed_attempts_total", "Attempts to ask this node's server for registrations, or to tell it any, that failed.")
 	n.hookDrops = desc("hook_queue_dropped_total", "Notifications that were too many for the notify hook.")
 	return n
 }

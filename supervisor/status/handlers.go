@@ -28,6 +28,11 @@ func (s *Server) routes() map[string]map[string]http.HandlerFunc {
 		"/v1/alarms/raise": {http.MethodPost: s.postRaise},
 		"/v1/alarms/clear": {http.MethodPost: s.postClear},
 		"/v1/alarms/ack":   {http.MethodPost: s.postAck},
+
+		"/v1/contacts":       {http.MethodGet: s.getContacts},
+		"/v1/contacts/aor":   {http.MethodGet: s.getContactsOf},
+		"/v1/contacts/diff":  {http.MethodGet: s.getContactsDiff},
+		"/v1/contacts/purge": {http.MethodPost: s.postPurge},
 	}
 }
 
@@ -45,7 +50,7 @@ func (s *Server) Handler() http.Handler {
 		if !known {
 			s.refuse(w, &Error{Status: http.StatusNotFound, Message: "there is no " + r.URL.Path,
 				Hint: "GET /v1/status, GET /v1/history, GET /v1/explain, GET /v1/alarms, GET /v1/alarms/ended, POST /v1/switchover, POST /v1/pause, " +
-					"POST /v1/resume, POST /v1/alarms/{raise,clear,ack}"})
+					"POST /v1/resume, POST /v1/alarms/{raise,clear,ack}, GET /v1/contacts, GET /v1/contacts/{aor,diff}, POST /v1/contacts/purge"})
 			return
 		}
 		for method := range methods {

@@ -24,7 +24,8 @@ const (
 
 // Server is the local API.
 type Server struct {
-	Alarms AlarmDesk // takes the orders about alarms; nil: they are refused. Set before Run
+	Alarms   AlarmDesk    // takes the orders about alarms; nil: they are refused. Set before Run
+	Contacts ContactsDesk // likewise those about registrations
 
 	daemon Daemon
 	log    *zap.Logger

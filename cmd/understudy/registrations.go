@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
+	"github.com/understudy-sip/understudy/raftstore"
+	"github.com/understudy-sip/understudy/raftstore/bindings"
+	"github.com/understudy-sip/understudy/supervisor"
+	"github.com/understudy-sip/understudy/supervisor/location"
+	"github.com/understudy-sip/understudy/supervisor/registrar"
+	"github.com/understudy-sip/understudy/supervisor/status"
+)
+
+// registrations keeps those of both members the same. It is nil where nobody is to.
+type registrations struct {
+	store   *bindings.Store
+	sync    *registrar.Sync
+	server  registrar.Server
+	peer    supervisor.NodeID
+	wire    bool // what the traffic shows counts
+	primary atomic.Bool
+	desk    *contactsDesk
+	log     *zap.Logger
+}
+
+// sample is what monitoring is shown; nil where nobody keeps registrations.
+func (g *registrations) sample() *status.Contacts {
+	if g == nil {
+		return nil
+	}
+	c := g.desk.known()
+	return &c
+}
+
+func newRegistrations(s *Setup, log *zap.Logger) (*registrations, error) {
+	if !s.keepsContacts() {
+		return nil, nil
+	}
+	g := &registrations{log: log.Named("registrations"), wire: s.Contacts.Learn != "server"}
+	var self bindings.Author
+	for _, v := range s.Voters() {
+		if !v.Witness && v.ID != s.Self {
+			g.peer = v.ID
+		}
+	}
+	if g.peer < s.Self {
+		self = 1
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return nil, fmt.Errorf("tell one start of the machine from another: %w", err)
+	}
+	if g.store, err = bindings.Open(bindings.Options{
+		Self: self, Dir: filepath.Join(s.StateDir, "registrations"), Logger: log,
+		Clock: bindings.Clock{Now: sinceStart, Wall: time.Now, Boot: strings.TrimSpace(string(boot))},
+	}); err != nil {
+		return nil, err
+	}
+	if g.server, err = newRegistrar(s, log); err != nil {
+		return nil, err
+	}
+	g.sync = registrar.NewSync(registrar.SyncOptions{
+		Server: g.server, Table: &registrarTable{g.store}, Primary: g.primary.Load, Now: sinceStart, Logger: log,
+	})
+	g.desk = &contactsDesk{g: g, setup: s}
+	return g, nil
+}
+
+// keepsContacts reports whether this node keeps registrations.
+func (s *Setup) keepsContacts() bool { return !s.Me().Witness && s.Contacts.Server != noRegistrar }
+
+// sinceStart is the time since the machine started, asleep or not.
+func sinceStart() time.Duration {
+	var t unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) // the clock is there
+	return time.Duration(t.Nano())
+}
+
+// newRegistrar is the adapter of the server that the configuration names.
+func newRegistrar(s *Setup, log *zap.Logger) (registrar.Server, error) {
+	c := s.Contacts
+	o := registrar.DefaultKamailioOptions()
+	o.RPC, o.Replay, o.Push, o.Table, o.MinExpires = c.RPC, c.Replay.AddrPort, c.Push.AddrPort, c.Table, time.Duration(c.MinExpires)
+	o.Sockets, o.Now, o.Logger = socketsOf(s), sinceStart, log
+	if c.Learn == "wire" {
+		k, err := registrar.NewKamailio(o)
+		return deaf{k}, err
+	}
+	return registrar.NewKamailio(o)
+}
+
+// deaf is a server whose own push is not listened to.
+type deaf struct{ registrar.Server }
+
+func (deaf) Watch(context.Context, func(registrar.Hint)) error { return registrar.ErrNoPush }
+
+// socketsOf says which socket here stands for one of the other member.
+func socketsOf(s *Setup) map[string]string {
+	sockets := map[string]string{}
+	own := s.Me().SIPAddress
+	for _, v := range s.Voters() {
+		other := s.Nodes[v.ID].SIPAddress
+		if v.Witness || v.ID == s.Self || !other.IsValid() || !own.IsValid() {
+			continue
+		}
+		for _, proto := range []string{"udp", "tcp", "tls", "ws", "wss", "sctp"} {
+			for _, port := range append([]int{s.SIPServer.Port}, slices.Concat(s.Traffic.Ports, s.Traffic.TLSPorts, s.Traffic.WSPorts)...) {
+				p := fmt.Sprint(port)
+				sockets[proto+":"+net.JoinHostPort(other.String(), p)] = proto + ":" + net.JoinHostPort(own.String(), p)
+			}
+		}
+	}
+	return sockets
+}
+
+// became tells the role.
+func (g *registrations) became(b supervisor.Became) {
+	if g == nil {
+		return
+	}
+	primary := b.To.Role() == supervisor.RolePrimary
+	g.primary.Store(primary)
+	g.store.SetRole(b.Epoch, primary)
+}
+
+// learner is who is told of what the traffic shows; nil if nobody wants to know.
+func (g *registrations) learner() func(location.Registration) {
+	if g == nil || !g.wire {
+		return nil
+	}
+	return g.registered
+}
+
+// serverDied takes note that this member's server has ended: it may have forgotten everything when it is back.
+func (g *registrations) serverDied() {
+	if g != nil {
+		g.sync.ServerLost()
+	}
+}
+
+// registered takes what the traffic shows.
+func (g *registrations) registered(r location.Registration) {
+	now := location.Merge(g.store.Get(r.AOR).Plain(), r, sinceStart())
+	g.sync.Hint(registrar.Hint{AOR: r.AOR, CallID: r.CallID, CSeq: r.CSeq, Bindings: now, Known: true})
+}
+
+// judge says whether the members have the same registrations, once a second. A difference counts when it lasts, as one that is being repaired
+// does not.
+func (g *registrations) judge(e *edges, self supervisor.NodeID) {
+	if g == nil || !g.primary.Load() {
+		return
+	}
+	st := g.store.Status()
+	differs := st.Connected && st.Compared > 0 && len(st.Differing) > 0 && sinceStart()-st.Since > outOfSyncAfter
+	e.level(differs, "contacts-out-of-sync", string(self),
+		fmt.Sprintf("the members know different contacts: %d of %d buckets, for longer than %v", len(st.Differing), bindings.Buckets, outOfSyncAfter), "")
+}
+
+// outOfSyncAfter is how long the members may know different registrations without a word.
+const outOfSyncAfter = 30 * time.Second
+
+// serve speaks with the other member over a stream that it has opened.
+func (g *registrations) serve(ctx context.Context, from supervisor.NodeID, conn net.Conn) {
+	if from != g.peer {
+		return
+	}
+	g.log.Info("stream of the other member ended", zap.String("peer", string(from)), zap.Error(g.store.Serve(ctx, conn)))
+}
+
+// start runs the parts.
+func (g *registrations) start(parts *stages, raft *raftstore.Store) {
+	if g == nil {
+		return
+	}
+	parts.start("registrations", func(ctx context.Context) error {
+		return g.store.Run(ctx, func(ctx context.Context) (net.Conn, error) { return raft.DialMember(ctx, g.peer) })
+	})
+	parts.start("registrations of the server", g.sync.Run)
+}
+
+// registrarTable is the store as those see it who talk to servers.
+type registrarTable struct{ store *bindings.Store }
+
+func (t *registrarTable) Set(aor string, now []location.Binding, callID string, cseq uint32) error {
+	err := t.store.Set(aor, now, bindings.Cause{CallID: callID, CSeq: cseq})
+	if err == bindings.ErrBackup {
+		return nil
+	}
+	return err
+}
+
+func (t *registrarTable) Get(aor string) []location.Binding          { return t.store.Get(aor).Plain() }
+func (t *registrarTable) Take(limit int) ([]string, <-chan struct{}) { return t.store.Take(limit) }
+func (t *registrarTable) TakeAll()                                   { t.store.TakeAll() }

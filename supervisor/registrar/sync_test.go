@@ -1,0 +1,274 @@
+package registrar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/understudy-sip/understudy/supervisor/location"
+)
+
+// fakeServer is a registrar in memory that takes its time, fails now and then, and starts anew when it is told to.
+type fakeServer struct {
+	mu      sync.Mutex
+	rng     *rand.Rand
+	has     map[string][]location.Binding
+	busy    map[string]bool // addresses of record that are being changed
+	twice   bool            // one was changed twice at a time
+	failing int             // of a hundred attempts
+	starts  int
+	mute    bool // it can't be asked
+}
+
+var errFake = errors.New("the server is moody")
+
+func (f *fakeServer) Lookup(_ context.Context, aor string) ([]location.Binding, error) {
+	time.Sleep(time.Duration(f.rng.IntN(5)) * time.Millisecond)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.mute {
+		return nil, ErrCannotAsk
+	}
+	if f.rng.IntN(100) < f.failing {
+		return nil, errFake
+	}
+	return slices.Clone(f.has[aor]), nil
+}
+
+func (f *fakeServer) Apply(_ context.Context, aor string, want []location.Binding) error {
+	f.mu.Lock()
+	f.twice = f.twice || f.busy[aor]
+	f.busy[aor] = true
+	fails := f.rng.IntN(100) < f.failing
+	f.mu.Unlock()
+	time.Sleep(time.Duration(f.rng.IntN(5)) * time.Millisecond)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.busy, aor)
+	if fails {
+		return errFake
+	}
+	if f.has[aor] = slices.Clone(want); len(want) == 0 {
+		delete(f.has, aor)
+	}
+	return nil
+}
+
+func (f *fakeServer) Watch(ctx context.Context, _ func(Hint)) error { return ErrNoPush }
+func (f *fakeServer) Count(context.Context) (int, error)            { return len(f.has), nil }
+
+func (f *fakeServer) Generation(context.Context) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return fmt.Sprint(f.starts), nil
+}
+
+// register is what a phone does.
+func (f *fakeServer) register(aor string, cseq uint32) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if cseq == 0 {
+		delete(f.has, aor)
+		return
+	}
+	f.has[aor] = []location.Binding{{Contact: "sip:" + aor, CSeq: cseq, Expires: time.Hour}}
+}
+
+func (f *fakeServer) restart() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.has, f.starts = map[string][]location.Binding{}, f.starts+1
+}
+
+// fakeTable is a table.
+type fakeTable struct {
+	mu    sync.Mutex
+	has   map[string][]location.Binding
+	taken []string
+	more  chan struct{}
+}
+
+func (f *fakeTable) Set(aor string, now []location.Binding, _ string, _ uint32) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.has[aor] = now; len(now) == 0 {
+		delete(f.has, aor)
+	}
+	return nil
+}
+
+func (f *fakeTable) Get(aor string) []location.Binding {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.has[aor]
+}
+
+func (f *fakeTable) Take(limit int) ([]string, <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := min(limit, len(f.taken))
+	aors := f.taken[:n]
+	f.taken = f.taken[n:]
+	return aors, f.more
+}
+
+func (f *fakeTable) TakeAll() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tell(slices.Collect(maps.Keys(f.has))...)
+}
+
+// tell makes addresses of record be taken. The lock is held.
+func (f *fakeTable) tell(aors ...string) {
+	f.taken = append(f.taken, aors...)
+	close(f.more)
+	f.more = make(chan struct{})
+}
+
+// receive is what the peer does.
+func (f *fakeTable) receive(aor string, cseq uint32) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.has[aor] = []location.Binding{{Contact: "sip:" + aor, CSeq: cseq, Expires: time.Hour}}; cseq == 0 {
+		delete(f.has, aor)
+	}
+	f.tell(aor)
+}
+
+type syncRig struct {
+	*Sync
+	server  *fakeServer
+	table   *fakeTable
+	primary bool
+}
+
+func newSyncRig(t *testing.T, seed uint64) *syncRig {
+	rng := rand.New(rand.NewPCG(seed, 7))
+	r := &syncRig{
+		server: &fakeServer{rng: rng, has: map[string][]location.Binding{}, busy: map[string]bool{}, starts: 1},
+		table:  &fakeTable{has: map[string][]location.Binding{}, more: make(chan struct{})},
+	}
+	began := time.Now()
+	r.Sync = NewSync(SyncOptions{
+		Server: r.server, Table: r.table, Primary: func() bool { return r.primary }, Now: func() time.Duration { return time.Since(began) }, Logger: zap.NewNop(),
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = r.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-ended })
+	return r
+}
+
+// equal waits until nothing is to be done, and checks that server and table are equal.
+func (r *syncRig) equal(t *testing.T) {
+	t.Helper()
+	time.Sleep(2 * lastAgain)
+	synctest.Wait()
+	if st := r.Stats(); st.Waiting != 0 {
+		t.Errorf("not done: %+v", st)
+	}
+	if r.server.twice {
+		t.Error("one address of record was changed twice at a time")
+	}
+	if !maps.EqualFunc(r.server.has, r.table.has, func(a, b []location.Binding) bool { return slices.Equal(a, b) }) {
+		t.Errorf("server and table differ:\n%v\n%v", r.server.has, r.table.has)
+	}
+}
+
+// The primary's table learns whatever happens at the server, also with hints that come in any order and servers that fail.
+func TestSync_learns(t *testing.T) {
+	for seed := range uint64(20) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newSyncRig(t, seed)
+			r.primary, r.server.failing = true, int(seed%3)*20
+			for i := range 2000 {
+				aor := fmt.Sprint("u", r.server.rng.IntN(200))
+				r.server.register(aor, uint32(r.server.rng.IntN(4)*(i+1)))
+				r.Hint(Hint{AOR: aor})
+				time.Sleep(time.Duration(r.server.rng.IntN(2)) * time.Millisecond)
+			}
+			r.server.failing = 0
+			r.equal(t)
+		})
+	}
+}
+
+// The backup's server is told whatever happens to the table, and all of it again after it has started anew.
+func TestSync_tells(t *testing.T) {
+	for seed := range uint64(20) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newSyncRig(t, seed)
+			r.server.failing = int(seed%3) * 20
+			for i := range 2000 {
+				r.table.receive(fmt.Sprint("u", r.server.rng.IntN(200)), uint32(r.server.rng.IntN(4)*(i+1)))
+				time.Sleep(time.Duration(r.server.rng.IntN(2)) * time.Millisecond)
+				if i%700 == 300 {
+					r.server.restart()
+				}
+			}
+			r.server.failing = 0
+			r.equal(t)
+			if got := r.Stats(); got.Restarts == 0 || got.Learned != 0 {
+				t.Errorf("stats: %+v", got)
+			}
+		})
+	}
+}
+
+// A primary's server that starts anew has lost everything: it is told again, and its emptiness is not learned.
+func TestSync_serverRestarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSyncRig(t, 1)
+		r.primary = true
+		for i := range 500 {
+			aor := fmt.Sprint("u", i)
+			r.server.register(aor, 1)
+			r.Hint(Hint{AOR: aor})
+		}
+		r.equal(t)
+		r.ServerLost()
+		r.server.restart()
+		r.server.register("new", 1)
+		r.Hint(Hint{AOR: "new"})
+		r.Hint(Hint{AOR: "u7"}) // comes late, of before
+		r.server.register("u8", 2)
+		r.Hint(Hint{AOR: "u8"})
+		r.equal(t)
+		if got := r.table.Get("u8"); len(got) != 1 || got[0].CSeq != 2 {
+			t.Errorf("a phone that came at once: %+v", got)
+		}
+		if got := len(r.table.has); got != 501 {
+			t.Errorf("%d addresses of record are left, want 501", got)
+		}
+	})
+}
+
+// Of a server that can't be asked, what it told counts.
+func TestSync_mute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSyncRig(t, 1)
+		r.primary, r.server.mute = true, true
+		b := []location.Binding{{Contact: "sip:x", CSeq: 4}}
+		r.Hint(Hint{AOR: "u", Bindings: b, Known: true})
+		r.Hint(Hint{AOR: "v"})
+		time.Sleep(time.Second)
+		if got := r.table.Get("u"); !slices.Equal(got, b) || len(r.table.has) != 1 {
+			t.Errorf("got %+v", r.table.has)
+		}
+		r.primary = false
+		r.Hint(Hint{AOR: "w", Bindings: b, Known: true})
+		time.Sleep(time.Second)
+		if len(r.table.has) != 1 {
+			t.Error("a backup learns")
+		}
+	})
+}
