@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -94,9 +95,9 @@ func TestContacts_hostDead(t *testing.T) {
 	}
 }
 
-// A server that starts again on either side is told everything again.
+// A server that starts again on either side is told everything again. What it tells by itself is enough to learn from.
 func TestContacts_serverRestarts(t *testing.T) {
-	p := newRig(t, keepsContacts)
+	p := newRig(t, keepsContacts, func(p *rig) { p.extra = strings.Replace(p.extra, "{server", "{learn: server, server", 1) })
 	const n = 500
 	phones, err := p.lab.Phones(n)
 	p.must(err)

@@ -101,7 +101,7 @@ func newRegistrar(s *Setup, log *zap.Logger) (registrar.Server, error) {
 }
 
 // deaf is a server whose own push is not listened to.
-type deaf struct{ registrar.Server }
+type deaf struct{ *registrar.Kamailio }
 
 func (deaf) Watch(context.Context, func(registrar.Hint)) error { return registrar.ErrNoPush }
 
@@ -139,7 +139,7 @@ func (g *registrations) learner() func(location.Registration) {
 	if g == nil || !g.wire {
 		return nil
 	}
-	return g.registered
+	return g.sync.Seen
 }
 
 // serverDied takes note that this member's server has ended: it may have forgotten everything when it is back.
@@ -147,12 +147,6 @@ func (g *registrations) serverDied() {
 	if g != nil {
 		g.sync.ServerLost()
 	}
-}
-
-// registered takes what the traffic shows.
-func (g *registrations) registered(r location.Registration) {
-	now := location.Merge(g.store.Get(r.AOR).Plain(), r, sinceStart())
-	g.sync.Hint(registrar.Hint{AOR: r.AOR, CallID: r.CallID, CSeq: r.CSeq, Bindings: now, Known: true})
 }
 
 // judge says whether the members have the same registrations, once a second. A difference counts when it lasts, as one that is being repaired

@@ -81,7 +81,8 @@ type Kamailio struct {
 	register *registerClient
 	log      *zap.Logger
 
-	malformed atomic.Uint64
+	malformed     atomic.Uint64
+	caseSensitive atomic.Bool // as the last push said
 
 	mu        sync.Mutex
 	domains   *bool         // whether an address of record has a domain here; nil: not asked yet
@@ -178,6 +179,18 @@ func (k *Kamailio) Count(ctx context.Context) (int, error) {
 		return 0, fmt.Errorf("count: the server has no statistic %s", name)
 	}
 	return n, nil
+}
+
+// Name is what the server calls an address of record: without its domain if it does not look at domains, in small letters if not at case either.
+func (k *Kamailio) Name(ctx context.Context, aor string) (string, error) {
+	if !strings.Contains(aor, "@") {
+		return aor, nil
+	}
+	domains, err := k.hasDomains(ctx)
+	if err != nil {
+		return "", err
+	}
+	return (&kamailioPush{aor: aor, caseSensitive: k.caseSensitive.Load()}).key(domains), nil
 }
 
 // hasDomains reports whether an address of record has a domain here (use_domain of usrloc). It asks for one that has none.

@@ -34,6 +34,12 @@ type Server interface {
 	Count(ctx context.Context) (int, error)
 }
 
+// Namer is a Server that may call an address of record otherwise than "user@domain".
+type Namer interface {
+	// Name is what the server calls one.
+	Name(ctx context.Context, aor string) (string, error)
+}
+
 var (
 	// ErrCannotAsk reports a server that can't be asked for what it has.
 	ErrCannotAsk = errors.New("this server can't be asked for its registrations")

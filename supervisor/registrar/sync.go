@@ -42,6 +42,7 @@ type Sync struct {
 	jobs       map[string]*job
 	ready      []string      // addresses of record to work on
 	wake       chan struct{} // has room for one: there is work
+	seen       chan location.Registration
 	generation string
 	lost       bool // the server may have lost what it was told: nothing is learned before it has been told again
 	stats      SyncStats
@@ -81,7 +82,7 @@ const (
 
 // NewSync makes a Sync.
 func NewSync(o SyncOptions) *Sync {
-	return &Sync{o: o, log: o.Logger.Named("registrar"), jobs: map[string]*job{}, wake: make(chan struct{}, 1)}
+	return &Sync{o: o, log: o.Logger.Named("registrar"), jobs: map[string]*job{}, wake: make(chan struct{}, 1), seen: make(chan location.Registration, mostWaiting)}
 }
 
 // Hint takes note that an address of record has changed at the server.
@@ -98,6 +99,52 @@ func (s *Sync) Hint(h Hint) {
 	j := s.job(h.AOR)
 	j.ask, j.hint = true, h
 	s.queue(h.AOR, j)
+}
+
+// Seen takes note of a REGISTER that the server has accepted, as the traffic shows it. It never waits.
+func (s *Sync) Seen(r location.Registration) {
+	if !s.o.Primary() {
+		return
+	}
+	select {
+	case s.seen <- r:
+	default:
+		s.mu.Lock()
+		s.stats.Failed++
+		s.mu.Unlock()
+	}
+}
+
+// learn makes hints of what was seen.
+func (s *Sync) learn(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case r := <-s.seen:
+			if err := s.name(ctx, &r); err != nil {
+				s.mu.Lock()
+				s.complain(ctx, r.AOR, err)
+				s.mu.Unlock()
+				continue
+			}
+			now := location.Merge(s.o.Table.Get(r.AOR), r, s.o.Now())
+			s.Hint(Hint{AOR: r.AOR, CallID: r.CallID, CSeq: r.CSeq, Bindings: now, Known: true})
+		}
+	}
+}
+
+// name gives the address of record the server's own name.
+func (s *Sync) name(ctx context.Context, r *location.Registration) error {
+	namer, ok := s.o.Server.(Namer)
+	if !ok {
+		return nil
+	}
+	name, err := namer.Name(ctx, r.AOR)
+	if err == nil {
+		r.AOR = name
+	}
+	return err
 }
 
 // ServerLost takes note that the server has ended, or may have: what it was told may be lost.
@@ -140,6 +187,7 @@ func (s *Sync) Run(ctx context.Context) error {
 	defer wg.Wait()
 	wg.Go(func() { s.watch(ctx) })
 	wg.Go(func() { s.follow(ctx) })
+	wg.Go(func() { s.learn(ctx) })
 	wg.Go(func() { s.guard(ctx) })
 	for range workers {
 		wg.Go(func() { s.work(ctx) })
