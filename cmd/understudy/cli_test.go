@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/understudy-sip/understudy/supervisor"
 	"github.com/understudy-sip/understudy/supervisor/alarm"
@@ -108,6 +109,34 @@ func TestCLI_alarms(t *testing.T) {
 		text += script(t, hide, do("clear", "nic-down"))
 	}
 	golden(t, "testdata/alarms.txt", text)
+}
+
+// Registrations are counted, shown and compared; the exit code says whether all is the same.
+func TestCLI_contacts(t *testing.T) {
+	since, compared, four := noon.Add(-time.Hour), noon.Add(-400*time.Millisecond), 4
+	desk := &fakeContacts{contacts: status.Contacts{
+		At: noon, Node: "edge-a", Role: supervisor.RolePrimary, Epoch: 41, Server: "kamailio", Records: 3, Contacts: 4,
+		ByNode: map[supervisor.NodeID]int{"edge-a": 3, "edge-b": 1}, Connections: 1, OnServer: &four, Complete: true, InSync: true, Since: &since,
+		Compared: &compared, Connected: true, LagMS: status.ContactLag{Median: 6.1, P99: 11.4, Max: 40.2}, SentBytes: 18204, GotBytes: 960, SendRate: 12.5,
+		Learned: 812, Told: 2,
+	}}
+	socket := serve(t, &fakeDaemon{in: pair()}, func(s *status.Server) { s.Contacts = desk })
+	do := func(args ...string) []string {
+		return append([]string{"contacts"}, append(args, "--socket", socket)...)
+	}
+	hide := strings.NewReplacer(" --socket "+socket, "")
+	text := script(t, hide, do(), do("-o", "json"), do("--aor", "1001@sip.example.com"), do("--aor", "1001@sip.example.com", "-o", "json"),
+		do("--aor", "nobody"), do("--aor", "a\nb"), do("--aor", "x", "--diff"), do("--diff"), do("purge", "1001@sip.example.com"),
+		do("purge", "1001@sip.example.com", "--yes"), do("purge"))
+	bad := &desk.contacts
+	bad.InSync, bad.Differing, bad.Complete, bad.LastError, bad.DiskError, bad.Behind = false, []int{4, 900}, false, "no answer", "no space left", 7
+	desk.diff = status.ContactsDiff{Compared: 30, Differing: 22, Examples: []string{"1001@a", "1002@a"}}
+	text += script(t, hide, do(), do("--diff"))
+	bad.Connected, desk.refusal = false, busy
+	text += script(t, hide, do(), do("--diff"), do("purge", "1001@sip.example.com", "--yes"))
+	socket = serve(t, &fakeDaemon{in: pair()})
+	text += script(t, strings.NewReplacer(" --socket "+socket, ""), do())
+	golden(t, "testdata/contacts.txt", text)
 }
 
 // The exit code of status is the verdict.

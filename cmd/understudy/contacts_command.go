@@ -46,7 +46,7 @@ Exit code 0: both members have the same; with --diff: the server has what the ta
 			if err != nil {
 				return explain(err, origin)
 			}
-			return worse(a.answer(out, c, renderContacts(c, time.Now(), a.zone)), !c.InSync)
+			return worse(a.answer(out, c, renderContacts(c, a.zone)), !c.InSync)
 		},
 	}
 	cmd.Flags().StringVar(&aor, "aor", "", "show the Contacts of an `ADDRESS` of record, as user@host")
@@ -64,7 +64,7 @@ func worse(err error, bad bool) error {
 	return err
 }
 
-func renderContacts(c status.Contacts, now time.Time, zone *time.Location) string {
+func renderContacts(c status.Contacts, zone *time.Location) string {
 	var b strings.Builder
 	line := func(key, format string, args ...any) {
 		_, _ = fmt.Fprintf(&b, "%-12s "+format+"\n", append([]any{key}, args...)...)
@@ -81,8 +81,8 @@ func renderContacts(c status.Contacts, now time.Time, zone *time.Location) strin
 		by = append(by, fmt.Sprintf("%d through %s", n, node))
 	}
 	slices.Sort(by)
-	line("Contacts", "%d of %d addresses of record; %s", c.Contacts, c.Records, strings.Join(by, ", "))
-	line("Connections", "%d Contacts live as long as a connection: these phones connect again after a switchover", c.Connections)
+	line("Contacts", "%d, of %d addresses of record; %s", c.Contacts, c.Records, strings.Join(by, ", "))
+	line("Connections", "%d of them live as long as a connection: these phones connect again after a switchover", c.Connections)
 	if c.OnServer != nil {
 		line("Server", "says it has %d Contacts", *c.OnServer)
 	}
@@ -92,7 +92,7 @@ func renderContacts(c status.Contacts, now time.Time, zone *time.Location) strin
 	case c.Compared == nil:
 		line("In sync", "not compared yet")
 	case c.InSync:
-		line("In sync", "yes%s; compared %s ago", since(c.Since), now.Sub(*c.Compared).Round(100*time.Millisecond))
+		line("In sync", "yes%s; compared %s ago", since(c.Since), c.At.Sub(*c.Compared).Round(100*time.Millisecond))
 	default:
 		line("In sync", "no%s: %d of 1024 buckets differ and are repaired", since(c.Since), len(c.Differing))
 	}

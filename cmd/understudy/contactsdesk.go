@@ -56,7 +56,7 @@ func (d *contactsDesk) known() status.Contacts {
 	}
 	members := d.setup.members()
 	c := status.Contacts{
-		Node: d.setup.Self, Role: supervisor.RoleBackup, Epoch: st.Epoch, Server: d.setup.Contacts.Server,
+		At: wall, Node: d.setup.Self, Role: supervisor.RoleBackup, Epoch: st.Epoch, Server: d.setup.Contacts.Server,
 		Records: st.Records, Contacts: st.Bindings, Connections: st.Flows, Complete: st.Whole,
 		ByNode: map[supervisor.NodeID]int{members[0]: st.By[0], members[1]: st.By[1]},
 		InSync: st.InSync(), Since: when(st.Since), Compared: when(st.Compared), Differing: st.Differing, Connected: st.Connected, Behind: st.Behind,

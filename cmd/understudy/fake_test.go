@@ -70,6 +70,33 @@ func (f *fakeDesk) ClearAlarm(context.Context, status.AlarmOrder) error {
 }
 func (f *fakeDesk) AckAlarm(context.Context, status.AlarmOrder) error { return alarmRefusal(f.refusal) }
 
+// fakeContacts knows two phones.
+type fakeContacts struct {
+	contacts status.Contacts
+	diff     status.ContactsDiff
+	refusal  error
+}
+
+func (f *fakeContacts) Contacts(context.Context) status.Contacts { return f.contacts }
+
+func (f *fakeContacts) ContactsOf(aor string) status.ContactsOf {
+	of := status.ContactsOf{AOR: aor, Version: "41.1204", Contacts: []status.Contact{}}
+	if q := 0.7; aor == "1001@sip.example.com" {
+		of.Contacts = append(of.Contacts,
+			status.Contact{URI: "sip:1001@192.0.2.7:5062", Expires: 3120, Received: "sip:203.0.113.9:31987", Instance: "<urn:uuid:1>", CallID: "a@b", CSeq: 7, UserAgent: "Desk 1", Node: "edge-a"},
+			status.Contact{URI: "sip:1001@192.0.2.8;transport=tcp", Expires: 60, Q: &q, CSeq: 2, Connection: true, Node: "edge-b"})
+	}
+	return of
+}
+
+func (f *fakeContacts) DiffContacts(context.Context) (status.ContactsDiff, error) {
+	return f.diff, f.refusal
+}
+
+func (f *fakeContacts) PurgeContacts(_ context.Context, o status.PurgeContacts) (status.ContactsOf, error) {
+	return f.ContactsOf(o.AOR), f.refusal
+}
+
 // serve runs the local API of a daemon for one test and gives its socket.
 func serve(t *testing.T, daemon status.Daemon, change ...func(*status.Server)) string {
 	t.Helper()

@@ -74,6 +74,11 @@ var counters = Counters{
 	MessagesOut: map[string]uint64{}, HooksDropped: 4,
 }
 
+var contacts = status.Contacts{
+	ByNode: map[supervisor.NodeID]int{"edge-a": 812, "edge-b": 5}, Connections: 30, InSync: true, Behind: 2,
+	LagMS: status.ContactLag{Median: 6, P99: 11, Max: 40}, SentBytes: 18204, GotBytes: 960, Learned: 900, Told: 5, Failed: 1,
+}
+
 // fixed gives the metrics of a source that always says the same.
 func fixed(t *testing.T, s Sample) *Metrics {
 	t.Helper()
@@ -131,7 +136,7 @@ func value(t *testing.T, families map[string]*dto.MetricFamily, name string, lab
 
 // The page of a primary with every sensor, line by line, and the linter of Prometheus has nothing against it.
 func TestMetrics_page(t *testing.T) {
-	families, text := scrape(t, fixed(t, Sample{Snapshot: status.Build(pair()), Counters: counters}))
+	families, text := scrape(t, fixed(t, Sample{Snapshot: status.Build(pair()), Counters: counters, Contacts: &contacts}))
 	var ours []string
 	for line := range strings.Lines(text) {
 		if strings.Contains(line, "understudy_") && !strings.Contains(line, "build_info{") {
@@ -160,7 +165,7 @@ func TestMetrics_page(t *testing.T) {
 
 // Every name that is described is on the page of one of these nodes, and all series of ours have cluster and node.
 func TestMetrics_allNamesAreFilled(t *testing.T) {
-	families, _ := scrape(t, fixed(t, Sample{Snapshot: status.Build(pair()), Counters: counters}))
+	families, _ := scrape(t, fixed(t, Sample{Snapshot: status.Build(pair()), Counters: counters, Contacts: &contacts}))
 	for name, labels := range described() {
 		f := families[name]
 		if f == nil {

@@ -28,6 +28,7 @@ type PurgeContacts struct {
 
 // Contacts is the answer of GET /v1/contacts: the registrations as one node knows them.
 type Contacts struct {
+	At      time.Time         `json:"at"`
 	Node    supervisor.NodeID `json:"node"`
 	Role    supervisor.Role   `json:"role"`
 	Epoch   supervisor.Epoch  `json:"epoch"`
