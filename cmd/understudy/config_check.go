@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"go.uber.org/zap"
+
 	"github.com/understudy-sip/understudy/nic"
 	"github.com/understudy-sip/understudy/supervisor"
 )
@@ -222,6 +224,10 @@ func (d *decoder) checkSensors(c *Config) {
 			}
 		}
 		ask("traffic", trafficOptions(s).Validate())
+		if s.keepsContacts() {
+			_, err := newRegistrar(s, anySecret, zap.NewNop())
+			ask("contacts", err)
+		}
 		ask("nic", nic.Options{Monitors: monitors(s), ReportGateway: func(nic.Gateway) {}}.Validate())
 	}
 }
@@ -234,8 +240,8 @@ func (d *decoder) checkPaths(c *Config) {
 		if path := forNode(c.API.Socket, name); len(path) > maxSocket && d.fine("api.socket") {
 			d.problem("api.socket", fmt.Sprintf("the kernel takes %d octets", maxSocket), "%s is %d octets long", path, len(path))
 		}
-		if path := forNode(c.Contacts.RPC, name); len(path) > maxSocket && d.fine("contacts.rpc") {
-			d.problem("contacts.rpc", fmt.Sprintf("the kernel takes %d octets", maxSocket), "%s is %d octets long", path, len(path))
+		if path := forNode(c.Contacts.Kamailio.RPC, name); len(path) > maxSocket && d.fine("contacts.kamailio.rpc") {
+			d.problem("contacts.kamailio.rpc", fmt.Sprintf("the kernel takes %d octets", maxSocket), "%s is %d octets long", path, len(path))
 		}
 	}
 }

@@ -144,7 +144,7 @@ func (d *decoder) knowsNodes() bool {
 func (c Config) resolved(self supervisor.NodeID) Config {
 	argv := func(in []string) []string { return argvForNode(in, self) }
 	c.StateDir, c.API.Socket = forNode(c.StateDir, self), forNode(c.API.Socket, self)
-	c.Contacts.RPC = forNode(c.Contacts.RPC, self)
+	c.Contacts = c.Contacts.resolved(func(path string) string { return forNode(path, self) }, argv)
 	c.TLS = TLS{CA: forNode(c.TLS.CA, self), Cert: forNode(c.TLS.Cert, self), Key: forNode(c.TLS.Key, self)}
 	s, h := &c.ServiceAddress, &c.Hooks
 	s.UpScript, s.DownScript = argv(s.UpScript), argv(s.DownScript)

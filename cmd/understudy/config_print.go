@@ -77,7 +77,8 @@ func namesIn(v reflect.Value, c Config) []string {
 // leftOut: what has no default and was not given can't be written: there is no text for "no address".
 func leftOut(f field, v reflect.Value) bool {
 	switch f.key {
-	case "node", "sip-address", "sip-nic-address", "interface", "hep", "gateway", "listen":
+	case "node", "sip-address", "sip-nic-address", "interface", "hep", "gateway", "listen", "register",
+		"password-file", "secret-file", "rest-password-file", "credentials-file":
 		return v.IsZero()
 	}
 	return false

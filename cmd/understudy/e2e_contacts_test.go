@@ -15,7 +15,7 @@ import (
 // keepsContacts makes the pair keep the registrations of its Kamailios the same.
 func keepsContacts(p *rig) {
 	p.prepare = p.lab.RestartServers
-	p.extra += fmt.Sprintf("contacts: {server: kamailio, rpc: \"%s/kamailio-{node}/rpc.sock\"}\n", p.lab.Dir())
+	p.extra += fmt.Sprintf("contacts: {server: kamailio, kamailio: {rpc: \"%s/kamailio-{node}/rpc.sock\"}}\n", p.lab.Dir())
 }
 
 // contacts is what a node says of the registrations.

@@ -38,6 +38,14 @@ func hostWarnings(s *Setup) []string {
 			warn("%s: %v", p.key, err)
 		}
 	}
+	if s.keepsContacts() {
+		secrets := s.Contacts.secrets()
+		for _, key := range slices.Sorted(maps.Keys(secrets)) {
+			if why := unreadable(secrets[key]); why != "" {
+				warn("%s: %s %s", key, secrets[key], why)
+			}
+		}
+	}
 	if !s.Me().Witness {
 		for _, name := range slices.Sorted(maps.Keys(s.Devices)) {
 			if dev := s.Devices[name]; dev.User != "" {
@@ -62,6 +70,9 @@ func programs(s *Setup) []program {
 		all = append(all, program{"hooks.on-primary", s.Hooks.OnPrimary}, program{"hooks.on-backup", s.Hooks.OnBackup},
 			program{"service-address.up-script", s.ServiceAddress.UpScript},
 			program{"service-address.down-script", s.ServiceAddress.DownScript})
+	}
+	if s.keepsContacts() && s.Contacts.Server == "exec" {
+		all = append(all, program{"contacts.exec.apply", s.Contacts.Exec.Apply}, program{"contacts.exec.lookup", s.Contacts.Exec.Lookup})
 	}
 	return slices.DeleteFunc(all, func(p program) bool { return len(p.argv) == 0 })
 }

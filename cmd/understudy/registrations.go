@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -67,7 +66,7 @@ func newRegistrations(s *Setup, log *zap.Logger) (*registrations, error) {
 	}); err != nil {
 		return nil, err
 	}
-	if g.server, err = newRegistrar(s, log); err != nil {
+	if g.server, err = newRegistrar(s, readSecret, log); err != nil {
 		return nil, err
 	}
 	g.sync = registrar.NewSync(registrar.SyncOptions{
@@ -85,43 +84,6 @@ func sinceStart() time.Duration {
 	var t unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) // the clock is there
 	return time.Duration(t.Nano())
-}
-
-// newRegistrar is the adapter of the server that the configuration names.
-func newRegistrar(s *Setup, log *zap.Logger) (registrar.Server, error) {
-	c := s.Contacts
-	o := registrar.DefaultKamailioOptions()
-	o.RPC, o.Replay, o.Push, o.Table, o.MinExpires = c.RPC, c.Replay.AddrPort, c.Push.AddrPort, c.Table, time.Duration(c.MinExpires)
-	o.Sockets, o.Now, o.Logger = socketsOf(s), sinceStart, log
-	if c.Learn == "wire" {
-		k, err := registrar.NewKamailio(o)
-		return deaf{k}, err
-	}
-	return registrar.NewKamailio(o)
-}
-
-// deaf is a server whose own push is not listened to.
-type deaf struct{ *registrar.Kamailio }
-
-func (deaf) Watch(context.Context, func(registrar.Hint)) error { return registrar.ErrNoPush }
-
-// socketsOf says which socket here stands for one of the other member.
-func socketsOf(s *Setup) map[string]string {
-	sockets := map[string]string{}
-	own := s.Me().SIPAddress
-	for _, v := range s.Voters() {
-		other := s.Nodes[v.ID].SIPAddress
-		if v.Witness || v.ID == s.Self || !other.IsValid() || !own.IsValid() {
-			continue
-		}
-		for _, proto := range []string{"udp", "tcp", "tls", "ws", "wss", "sctp"} {
-			for _, port := range append([]int{s.SIPServer.Port}, slices.Concat(s.Traffic.Ports, s.Traffic.TLSPorts, s.Traffic.WSPorts)...) {
-				p := fmt.Sprint(port)
-				sockets[proto+":"+net.JoinHostPort(other.String(), p)] = proto + ":" + net.JoinHostPort(own.String(), p)
-			}
-		}
-	}
-	return sockets
 }
 
 // became tells the role.

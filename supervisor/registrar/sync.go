@@ -47,6 +47,7 @@ type Sync struct {
 	lost       bool // the server may have lost what it was told: nothing is learned before it has been told again
 	stats      SyncStats
 	complained time.Duration // when a failure was logged last
+	toldAll    time.Duration // when a server that does not say when it started was told everything last
 }
 
 // job is what is to be done for one address of record.
@@ -78,6 +79,7 @@ const (
 	lastAgain     = 30 * time.Second
 	generationGap = time.Second
 	askTimeout    = 5 * time.Second
+	tellAgain     = 5 * time.Minute // a server that does not say when it started is told everything so often, lest it has
 )
 
 // NewSync makes a Sync.
@@ -274,10 +276,15 @@ func (s *Sync) checkGeneration(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stats.CannotReach = err != nil && !errors.Is(err, ErrCannotAsk)
-	if err != nil {
-		if errors.Is(err, ErrCannotAsk) {
-			s.lost = false
+	if errors.Is(err, ErrCannotAsk) {
+		s.lost = false
+		if s.toldAll == 0 || s.o.Now()-s.toldAll >= tellAgain {
+			s.toldAll = s.o.Now()
+			s.o.Table.TakeAll()
 		}
+		return
+	}
+	if err != nil {
 		return
 	}
 	if now != s.generation {

@@ -69,6 +69,9 @@ func (f *fakeServer) Count(context.Context) (int, error)            { return len
 func (f *fakeServer) Generation(context.Context) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.mute {
+		return "", ErrCannotAsk
+	}
 	return fmt.Sprint(f.starts), nil
 }
 
@@ -248,6 +251,24 @@ func TestSync_serverRestarts(t *testing.T) {
 		}
 		if got := len(r.table.has); got != 501 {
 			t.Errorf("%d addresses of record are left, want 501", got)
+		}
+	})
+}
+
+// A server that does not say that it started anew is told everything again now and then.
+func TestSync_tellsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSyncRig(t, 1)
+		r.server.mute = true
+		for i := range 100 {
+			r.table.receive(fmt.Sprint("u", i), 1)
+		}
+		time.Sleep(time.Minute)
+		r.server.restart()
+		time.Sleep(tellAgain)
+		r.equal(t)
+		if len(r.server.has) != 100 {
+			t.Errorf("the server has %d", len(r.server.has))
 		}
 	})
 }
