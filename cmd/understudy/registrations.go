@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -29,6 +31,8 @@ type registrations struct {
 	peer    supervisor.NodeID
 	wire    bool // what the traffic shows counts
 	primary atomic.Bool
+	service []netip.Addr  // addresses that follow the primary
+	took    chan struct{} // has room for one: this member has become primary
 	desk    *contactsDesk
 	log     *zap.Logger
 }
@@ -46,7 +50,10 @@ func newRegistrations(s *Setup, log *zap.Logger) (*registrations, error) {
 	if !s.keepsContacts() {
 		return nil, nil
 	}
-	g := &registrations{log: log.Named("registrations"), wire: s.Contacts.Learn != "server"}
+	g := &registrations{log: log.Named("registrations"), wire: s.Contacts.Learn != "server", took: make(chan struct{}, 1)}
+	for _, p := range s.ServiceAddress.Addresses {
+		g.service = append(g.service, p.Addr())
+	}
 	var self bindings.Author
 	for _, v := range s.Voters() {
 		if !v.Witness && v.ID != s.Self {
@@ -94,6 +101,56 @@ func (g *registrations) became(b supervisor.Became) {
 	primary := b.To.Role() == supervisor.RolePrimary
 	g.primary.Store(primary)
 	g.store.SetRole(b.Epoch, primary)
+	if primary {
+		select {
+		case g.took <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// addressPatience is how long a new primary may take to have the service address.
+const addressPatience = 100 * time.Millisecond
+
+// reconnect makes the phones connect again that were connected to the other member, each time that this one has taken over.
+func (g *registrations) reconnect(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-g.took:
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(addressPatience):
+		}
+		flows := g.flows()
+		if len(flows) == 0 || !g.primary.Load() {
+			continue
+		}
+		sent, err := registrar.Tickle(ctx, flows)
+		g.log.Info("phones whose connections ended with the other member were told", zap.Int("phones", sent), zap.Error(err))
+	}
+}
+
+// flows are the connections of phones to the service address that the other member's server accepted.
+func (g *registrations) flows() []location.Flow {
+	var flows []location.Flow
+	own := g.store.Self()
+	g.store.Walk(func(r bindings.Record) bool {
+		for i := range r.Bindings {
+			b := &r.Bindings[i]
+			if b.Changed.Author() == own {
+				continue
+			}
+			if f, ok := b.Flow(); ok && slices.Contains(g.service, f.Server.Addr().Unmap()) {
+				flows = append(flows, f)
+			}
+		}
+		return true
+	})
+	return flows
 }
 
 // learner is who is told of what the traffic shows; nil if nobody wants to know.
@@ -143,6 +200,7 @@ func (g *registrations) start(parts *stages, raft *raftstore.Store) {
 		return g.store.Run(ctx, func(ctx context.Context) (net.Conn, error) { return raft.DialMember(ctx, g.peer) })
 	})
 	parts.start("registrations of the server", g.sync.Run)
+	parts.start("connections of phones", g.reconnect)
 }
 
 // registrarTable is the store as those see it who talk to servers.

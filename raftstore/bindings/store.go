@@ -112,6 +112,9 @@ const never = (1<<32 - 1) * second
 // ErrBackup reports that a change was made where the pair does not make it.
 var ErrBackup = errors.New("bindings: this member is not the primary")
 
+// Self is which member this is.
+func (s *Store) Self() Author { return s.o.Self }
+
 // Get is what is known of an address of record. Without bindings it is not registered.
 func (s *Store) Get(aor string) Record {
 	s.mu.Lock()

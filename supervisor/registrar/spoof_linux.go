@@ -26,13 +26,19 @@ type spoofer struct {
 
 var errFamilies = errors.New("the phone and the server do not speak the same version of IP")
 
+// send sends a UDP datagram.
 func (s *spoofer) send(from, to netip.AddrPort, payload []byte) error {
-	from, to = unmapped(from), unmapped(to)
-	if from.Addr().Is4() != to.Addr().Is4() {
-		return errFamilies
-	}
 	if ipv6Header+udpHeader+len(payload) > 1<<16-1 {
 		return unix.EMSGSIZE
+	}
+	from, to = unmapped(from), unmapped(to)
+	return s.sendSegment(from, to, unix.IPPROTO_UDP, udpDatagram(from, to, payload))
+}
+
+// sendSegment sends what a transport protocol would.
+func (s *spoofer) sendSegment(from, to netip.AddrPort, protocol byte, segment []byte) error {
+	if from.Addr().Is4() != to.Addr().Is4() {
+		return errFamilies
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -41,13 +47,13 @@ func (s *spoofer) send(from, to netip.AddrPort, payload []byte) error {
 		if err != nil {
 			return err
 		}
-		return unix.Sendto(fd, ipv4Packet(from, to, payload), unix.MSG_DONTWAIT, &unix.SockaddrInet4{Addr: to.Addr().As4()})
+		return unix.Sendto(fd, ipv4Packet(from.Addr(), to.Addr(), protocol, segment), unix.MSG_DONTWAIT, &unix.SockaddrInet4{Addr: to.Addr().As4()})
 	}
 	fd, err := s.open(1, unix.AF_INET6)
 	if err != nil {
 		return err
 	}
-	return unix.Sendto(fd, ipv6Packet(from, to, payload), unix.MSG_DONTWAIT, &unix.SockaddrInet6{Addr: to.Addr().As16()})
+	return unix.Sendto(fd, ipv6Packet(from.Addr(), to.Addr(), protocol, segment), unix.MSG_DONTWAIT, &unix.SockaddrInet6{Addr: to.Addr().As16()})
 }
 
 func unmapped(a netip.AddrPort) netip.AddrPort {
@@ -80,47 +86,53 @@ func (s *spoofer) Close() error {
 	return errors.Join(errs...)
 }
 
-// ipv4Packet is a datagram with its headers (RFC 791, 3.1; RFC 768). The kernel fills in identification and the header's checksum.
-func ipv4Packet(from, to netip.AddrPort, payload []byte) []byte {
-	total := ipv4Header + udpHeader + len(payload)
-	p := make([]byte, ipv4Header, total)
+// ipv4Packet is a packet with its header (RFC 791, 3.1). The kernel fills in identification and the header's checksum.
+func ipv4Packet(from, to netip.Addr, protocol byte, segment []byte) []byte {
+	p := make([]byte, ipv4Header, ipv4Header+len(segment))
 	p[0] = 4<<4 | ipv4Header/4
-	binary.BigEndian.PutUint16(p[2:], uint16(total))
-	p[8], p[9] = hopLimit, unix.IPPROTO_UDP
-	copy(p[12:], from.Addr().AsSlice())
-	copy(p[16:], to.Addr().AsSlice())
-	return appendUDP(p, from, to, payload)
+	binary.BigEndian.PutUint16(p[2:], uint16(ipv4Header+len(segment)))
+	p[8], p[9] = hopLimit, protocol
+	copy(p[12:], from.AsSlice())
+	copy(p[16:], to.AsSlice())
+	return append(p, segment...)
 }
 
 // ipv6Packet is likewise (RFC 8200, 3).
-func ipv6Packet(from, to netip.AddrPort, payload []byte) []byte {
-	p := make([]byte, ipv6Header, ipv6Header+udpHeader+len(payload))
+func ipv6Packet(from, to netip.Addr, protocol byte, segment []byte) []byte {
+	p := make([]byte, ipv6Header, ipv6Header+len(segment))
 	p[0] = 6 << 4
-	binary.BigEndian.PutUint16(p[4:], uint16(udpHeader+len(payload)))
-	p[6], p[7] = unix.IPPROTO_UDP, hopLimit
-	copy(p[8:], from.Addr().AsSlice())
-	copy(p[24:], to.Addr().AsSlice())
-	return appendUDP(p, from, to, payload)
+	binary.BigEndian.PutUint16(p[4:], uint16(len(segment)))
+	p[6], p[7] = protocol, hopLimit
+	copy(p[8:], from.AsSlice())
+	copy(p[24:], to.AsSlice())
+	return append(p, segment...)
 }
 
-func appendUDP(p []byte, from, to netip.AddrPort, payload []byte) []byte {
+// udpDatagram is a datagram without the header of IP (RFC 768).
+func udpDatagram(from, to netip.AddrPort, payload []byte) []byte {
 	length := uint16(udpHeader + len(payload))
-	at := len(p)
-	p = binary.BigEndian.AppendUint16(p, from.Port())
-	p = binary.BigEndian.AppendUint16(p, to.Port())
-	p = binary.BigEndian.AppendUint16(p, length)
-	p = append(p, 0, 0)
-	p = append(p, payload...)
-	sum := checksum(checksum(0, from.Addr().AsSlice()), to.Addr().AsSlice()) + unix.IPPROTO_UDP + uint32(length) // the pseudo-header
-	sum = checksum(sum, p[at:])
+	d := make([]byte, 0, length)
+	d = binary.BigEndian.AppendUint16(d, from.Port())
+	d = binary.BigEndian.AppendUint16(d, to.Port())
+	d = binary.BigEndian.AppendUint16(d, length)
+	d = append(d, 0, 0)
+	d = append(d, payload...)
+	sum := transportSum(from.Addr(), to.Addr(), unix.IPPROTO_UDP, d)
+	if sum == 0 {
+		sum = 0xffff // 0 would mean that there is none
+	}
+	binary.BigEndian.PutUint16(d[6:], sum)
+	return d
+}
+
+// transportSum is the checksum of a segment and its pseudo-header (RFC 9293, 3.1; RFC 8200, 8.1).
+func transportSum(from, to netip.Addr, protocol byte, segment []byte) uint16 {
+	sum := checksum(checksum(0, from.AsSlice()), to.AsSlice()) + uint32(protocol) + uint32(len(segment))
+	sum = checksum(sum, segment)
 	for sum>>16 != 0 {
 		sum = sum&0xffff + sum>>16
 	}
-	if sum = ^sum & 0xffff; sum == 0 {
-		sum = 0xffff // 0 would mean that there is none
-	}
-	binary.BigEndian.PutUint16(p[at+6:], uint16(sum))
-	return p
+	return ^uint16(sum)
 }
 
 // checksum adds up b in pairs of octets (RFC 1071). What has been added is at most some 64 KiB, so that nothing is lost.

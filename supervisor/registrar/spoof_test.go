@@ -84,9 +84,9 @@ func TestPackets_checksum(t *testing.T) {
 			from, to := netip.MustParseAddrPort(at[0]), netip.MustParseAddrPort(at[1])
 			head, packet := ipv4Header, []byte(nil)
 			if from.Addr().Is4() {
-				packet = ipv4Packet(from, to, []byte(payload))
+				packet = ipv4Packet(from.Addr(), to.Addr(), unix.IPPROTO_UDP, udpDatagram(from, to, []byte(payload)))
 			} else {
-				head, packet = ipv6Header, ipv6Packet(from, to, []byte(payload))
+				head, packet = ipv6Header, ipv6Packet(from.Addr(), to.Addr(), unix.IPPROTO_UDP, udpDatagram(from, to, []byte(payload)))
 			}
 			sum := checksum(checksum(0, from.Addr().AsSlice()), to.Addr().AsSlice()) + unix.IPPROTO_UDP + uint32(len(packet)-head)
 			sum = checksum(sum, packet[head:])
