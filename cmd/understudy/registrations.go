@@ -109,8 +109,8 @@ func (g *registrations) became(b supervisor.Became) {
 	}
 }
 
-// addressPatience is how long a new primary may take to have the service address.
-const addressPatience = 100 * time.Millisecond
+// addressComes is how long a new primary may take to have the service address.
+const addressComes = 100 * time.Millisecond
 
 // reconnect makes the phones connect again that were connected to the other member, each time that this one has taken over.
 func (g *registrations) reconnect(ctx context.Context) error {
@@ -123,7 +123,7 @@ func (g *registrations) reconnect(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(addressPatience):
+		case <-time.After(addressComes):
 		}
 		flows := g.flows()
 		if len(flows) == 0 || !g.primary.Load() {

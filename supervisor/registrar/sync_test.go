@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,8 +32,24 @@ type fakeServer struct {
 
 var errFake = errors.New("the server is moody")
 
+// number is a random number below n.
+func (f *fakeServer) number(n int) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.rng.IntN(n)
+}
+
+func (f *fakeServer) dawdle() { time.Sleep(time.Duration(f.number(5)) * time.Millisecond) }
+
+// change changes how it behaves.
+func (f *fakeServer) change(how func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	how()
+}
+
 func (f *fakeServer) Lookup(_ context.Context, aor string) ([]location.Binding, error) {
-	time.Sleep(time.Duration(f.rng.IntN(5)) * time.Millisecond)
+	f.dawdle()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.mute {
@@ -50,7 +67,7 @@ func (f *fakeServer) Apply(_ context.Context, aor string, want []location.Bindin
 	f.busy[aor] = true
 	fails := f.rng.IntN(100) < f.failing
 	f.mu.Unlock()
-	time.Sleep(time.Duration(f.rng.IntN(5)) * time.Millisecond)
+	f.dawdle()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.busy, aor)
@@ -64,7 +81,11 @@ func (f *fakeServer) Apply(_ context.Context, aor string, want []location.Bindin
 }
 
 func (f *fakeServer) Watch(ctx context.Context, _ func(Hint)) error { return ErrNoPush }
-func (f *fakeServer) Count(context.Context) (int, error)            { return len(f.has), nil }
+func (f *fakeServer) Count(context.Context) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.has), nil
+}
 
 func (f *fakeServer) Generation(context.Context) (string, error) {
 	f.mu.Lock()
@@ -115,6 +136,12 @@ func (f *fakeTable) Get(aor string) []location.Binding {
 	return f.has[aor]
 }
 
+func (f *fakeTable) len() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.has)
+}
+
 func (f *fakeTable) Take(limit int) ([]string, <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -151,7 +178,7 @@ type syncRig struct {
 	*Sync
 	server  *fakeServer
 	table   *fakeTable
-	primary bool
+	primary atomic.Bool
 }
 
 func newSyncRig(t *testing.T, seed uint64) *syncRig {
@@ -162,7 +189,7 @@ func newSyncRig(t *testing.T, seed uint64) *syncRig {
 	}
 	began := time.Now()
 	r.Sync = NewSync(SyncOptions{
-		Server: r.server, Table: r.table, Primary: func() bool { return r.primary }, Now: func() time.Duration { return time.Since(began) }, Logger: zap.NewNop(),
+		Server: r.server, Table: r.table, Primary: r.primary.Load, Now: func() time.Duration { return time.Since(began) }, Logger: zap.NewNop(),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -179,6 +206,10 @@ func (r *syncRig) equal(t *testing.T) {
 	if st := r.Stats(); st.Waiting != 0 {
 		t.Errorf("not done: %+v", st)
 	}
+	r.server.mu.Lock()
+	defer r.server.mu.Unlock()
+	r.table.mu.Lock()
+	defer r.table.mu.Unlock()
 	if r.server.twice {
 		t.Error("one address of record was changed twice at a time")
 	}
@@ -192,14 +223,15 @@ func TestSync_learns(t *testing.T) {
 	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) {
 			r := newSyncRig(t, seed)
-			r.primary, r.server.failing = true, int(seed%3)*20
+			r.primary.Store(true)
+			r.server.change(func() { r.server.failing = int(seed%3) * 20 })
 			for i := range 2000 {
-				aor := fmt.Sprint("u", r.server.rng.IntN(200))
-				r.server.register(aor, uint32(r.server.rng.IntN(4)*(i+1)))
+				aor := fmt.Sprint("u", r.server.number(200))
+				r.server.register(aor, uint32(r.server.number(4)*(i+1)))
 				r.Hint(Hint{AOR: aor})
-				time.Sleep(time.Duration(r.server.rng.IntN(2)) * time.Millisecond)
+				time.Sleep(time.Duration(r.server.number(2)) * time.Millisecond)
 			}
-			r.server.failing = 0
+			r.server.change(func() { r.server.failing = 0 })
 			r.equal(t)
 		})
 	}
@@ -210,15 +242,15 @@ func TestSync_tells(t *testing.T) {
 	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) {
 			r := newSyncRig(t, seed)
-			r.server.failing = int(seed%3) * 20
+			r.server.change(func() { r.server.failing = int(seed%3) * 20 })
 			for i := range 2000 {
-				r.table.receive(fmt.Sprint("u", r.server.rng.IntN(200)), uint32(r.server.rng.IntN(4)*(i+1)))
-				time.Sleep(time.Duration(r.server.rng.IntN(2)) * time.Millisecond)
+				r.table.receive(fmt.Sprint("u", r.server.number(200)), uint32(r.server.number(4)*(i+1)))
+				time.Sleep(time.Duration(r.server.number(2)) * time.Millisecond)
 				if i%700 == 300 {
 					r.server.restart()
 				}
 			}
-			r.server.failing = 0
+			r.server.change(func() { r.server.failing = 0 })
 			r.equal(t)
 			if got := r.Stats(); got.Restarts == 0 || got.Learned != 0 {
 				t.Errorf("stats: %+v", got)
@@ -231,7 +263,7 @@ func TestSync_tells(t *testing.T) {
 func TestSync_serverRestarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSyncRig(t, 1)
-		r.primary = true
+		r.primary.Store(true)
 		for i := range 500 {
 			aor := fmt.Sprint("u", i)
 			r.server.register(aor, 1)
@@ -249,7 +281,7 @@ func TestSync_serverRestarts(t *testing.T) {
 		if got := r.table.Get("u8"); len(got) != 1 || got[0].CSeq != 2 {
 			t.Errorf("a phone that came at once: %+v", got)
 		}
-		if got := len(r.table.has); got != 501 {
+		if got := r.table.len(); got != 501 {
 			t.Errorf("%d addresses of record are left, want 501", got)
 		}
 	})
@@ -259,7 +291,7 @@ func TestSync_serverRestarts(t *testing.T) {
 func TestSync_tellsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSyncRig(t, 1)
-		r.server.mute = true
+		r.server.change(func() { r.server.mute = true })
 		for i := range 100 {
 			r.table.receive(fmt.Sprint("u", i), 1)
 		}
@@ -267,8 +299,8 @@ func TestSync_tellsAgain(t *testing.T) {
 		r.server.restart()
 		time.Sleep(tellAgain)
 		r.equal(t)
-		if len(r.server.has) != 100 {
-			t.Errorf("the server has %d", len(r.server.has))
+		if got, _ := r.server.Count(t.Context()); got != 100 {
+			t.Errorf("the server has %d", got)
 		}
 	})
 }
@@ -277,18 +309,19 @@ func TestSync_tellsAgain(t *testing.T) {
 func TestSync_mute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newSyncRig(t, 1)
-		r.primary, r.server.mute = true, true
+		r.primary.Store(true)
+		r.server.change(func() { r.server.mute = true })
 		b := []location.Binding{{Contact: "sip:x", CSeq: 4}}
 		r.Hint(Hint{AOR: "u", Bindings: b, Known: true})
 		r.Hint(Hint{AOR: "v"})
 		time.Sleep(time.Second)
-		if got := r.table.Get("u"); !slices.Equal(got, b) || len(r.table.has) != 1 {
-			t.Errorf("got %+v", r.table.has)
+		if got := r.table.Get("u"); !slices.Equal(got, b) || r.table.len() != 1 {
+			t.Errorf("got %+v of %d", got, r.table.len())
 		}
-		r.primary = false
+		r.primary.Store(false)
 		r.Hint(Hint{AOR: "w", Bindings: b, Known: true})
 		time.Sleep(time.Second)
-		if len(r.table.has) != 1 {
+		if r.table.len() != 1 {
 			t.Error("a backup learns")
 		}
 	})
