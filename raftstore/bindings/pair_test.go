@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,10 +28,12 @@ type testPair struct {
 	dirs   [2]string // where they keep their tables; empty: nowhere
 	alive  [2]context.Context
 	stop   [2]context.CancelFunc
-	cut    bool
-	conns  []net.Conn
 	epoch  supervisor.Epoch
 	leader int
+
+	mu    sync.Mutex // for those who dial
+	cut   bool
+	conns []net.Conn
 }
 
 func newTestPair(t *testing.T, dirs [2]string) *testPair {
@@ -54,30 +57,44 @@ func (p *testPair) start(i int) {
 		p.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	p.mu.Lock()
 	p.stores[i], p.alive[i], p.stop[i] = s, ctx, cancel
+	p.mu.Unlock()
 	go func() { _ = s.Run(ctx, func(context.Context) (net.Conn, error) { return p.dial(1 - i) }) }()
 }
 
 var errCut = fmt.Errorf("the link is cut")
 
 func (p *testPair) dial(to int) (net.Conn, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.cut {
 		return nil, errCut
 	}
 	near, far := net.Pipe()
 	p.conns = append(p.conns, near, far)
-	go func() { _ = p.stores[to].Serve(p.alive[to], far) }()
+	s, ctx := p.stores[to], p.alive[to]
+	go func() { _ = s.Serve(ctx, far) }()
 	return near, nil
 }
 
 // disconnect cuts the link.
 func (p *testPair) disconnect() {
+	p.mu.Lock()
 	p.cut = true
 	for _, c := range p.conns {
 		_ = c.Close()
 	}
 	p.conns = nil
+	p.mu.Unlock()
 	synctest.Wait()
+}
+
+// connect makes the link whole again.
+func (p *testPair) connect() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cut = false
 }
 
 // lead gives a member the role.
@@ -118,6 +135,10 @@ func (p *testPair) settle() {
 		if st := s.Status(); !st.InSync() || st.Behind > 0 {
 			p.t.Errorf("member %d is not in sync: %+v", s.o.Self, st)
 		}
+	}
+	for _, s := range p.stores {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 	}
 	if a.t.digest != b.t.digest || a.t.records != b.t.records {
 		p.t.Fatalf("tables differ: %d and %d records", a.t.records, b.t.records)
@@ -197,7 +218,7 @@ func TestPair_joins(t *testing.T) {
 		p.register("only", desk, 5, time.Hour) // likewise, in a record of its own
 		p.lead(1)
 		p.register(aor, desk, 2, time.Hour)
-		p.cut = false
+		p.connect()
 		p.settle()
 		p.check(aor, desk, 2)
 		p.check(aor, soft, 1)
@@ -227,7 +248,7 @@ func TestPair_lostTable(t *testing.T) {
 						p.register(fmt.Sprintf("v%d", i), "sip:phone@192.0.2.1", 1, time.Hour)
 					}
 					p.register("u5", "sip:phone@192.0.2.1", 2, time.Hour)
-					p.cut = false
+					p.connect()
 					p.settle()
 					for i := range 300 {
 						want := uint32(1)
@@ -328,7 +349,7 @@ func randomPair(t *testing.T, dirs [2]string, rng *rand.Rand) {
 		case n < 94:
 			p.disconnect()
 		case n < 97:
-			p.cut = false
+			p.connect()
 		case n < 99:
 			p.lead(rng.IntN(2))
 		default:
@@ -340,7 +361,7 @@ func randomPair(t *testing.T, dirs [2]string, rng *rand.Rand) {
 			p.restart(i, rng.IntN(2) == 0)
 		}
 	}
-	p.cut = false
+	p.connect()
 	p.settle()
 	for ph, want := range last {
 		p.check(ph.aor, ph.contact, want)
