@@ -28,7 +28,7 @@ const (
 // Limits of what is accepted, from a peer, a file or a server. They bound memory, and what one phone can do to the others.
 const (
 	MaxBindings = 128      // of one address of record
-	MaxRecord   = 32 << 10 // octets of one record
+	MaxRecord   = 32 << 10 // octets of one record, and of what is told of removals with it
 	MaxAOR      = 1 << 10  // octets of an address of record
 )
 
@@ -176,11 +176,16 @@ func (r *reader) bindings() []Binding {
 func checkSize(aor string, now []location.Binding) error {
 	size := 0
 	for i := range now {
-		b := &now[i]
-		size += 64 + len(b.Contact) + len(b.CallID) + len(b.UserAgent) + len(b.Received) + len(b.Path) + len(b.Socket) + len(b.Instance)
+		size += sizeOf(&now[i])
 	}
 	if len(now) > MaxBindings || size > MaxRecord || len(aor) > MaxAOR || aor == "" {
 		return ErrTooLarge
 	}
 	return nil
+}
+
+// sizeOf is at least what a binding takes.
+func sizeOf(b *location.Binding) int {
+	const others = 64 // octets of numbers and lengths
+	return others + len(b.Contact) + len(b.CallID) + len(b.UserAgent) + len(b.Received) + len(b.Path) + len(b.Socket) + len(b.Instance)
 }

@@ -61,8 +61,11 @@ func (t *table) compareBucket(bucket int, r *reader) (want []byte, offer []*entr
 			offer = append(offer, e)
 		}
 	}
+	if len(theirs) > 0 {
+		want = binary.AppendUvarint(nil, uint64(bucket))
+	}
 	for digest := range theirs {
-		want = le.AppendUint64(binary.AppendUvarint(want, uint64(bucket)), digest)
+		want = le.AppendUint64(want, digest)
 	}
 	return want, offer, nil
 }

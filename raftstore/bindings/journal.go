@@ -37,6 +37,7 @@ const (
 	maxKept      = 2*MaxRecord + MaxAOR + 256
 	compactLeast = 4 << 20 // octets of log before a snapshot is worth it
 	compactRatio = 2       // and at least so many times what the last snapshot took
+	mostLogs     = 8       // that may be left of earlier runs
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -164,6 +165,8 @@ type journal struct {
 	number   int // of the log
 	file     *os.File
 	size     int64 // of the log
+	older    int64 // of the logs before it that no snapshot stands for
+	logs     int   // how many these are
 	snapshot int64 // octets of the last
 }
 
@@ -245,11 +248,19 @@ func (j *journal) load(us Author, each func(Record)) (l loaded, err error) {
 			return l, err
 		}
 		// A write that the end of the machine cut short leaves less than one frame.
-		if k.rest > 0 && (i < len(logs)-1 || k.rest > maxKept || k.good == 0 && k.rest > int64(len(fileHead))) {
+		switch torn := k.rest <= maxKept && i == len(logs)-1 && (k.good > 0 || k.rest <= int64(len(fileHead))); {
+		case k.rest > 0 && torn:
+			if err := os.Truncate(path, k.good); err != nil {
+				return l, err
+			}
+		case k.rest > 0:
 			if err := j.setAside(&l, path); err != nil {
 				return l, err
 			}
+			continue
 		}
+		j.older += k.good
+		j.logs++
 	}
 	if len(snapshots) > 0 {
 		j.number = max(j.number, snapshots[len(snapshots)-1])
@@ -281,19 +292,32 @@ func (j *journal) setAside(l *loaded, path string) error {
 	return nil
 }
 
-// begin begins the next log.
+// begin begins the next log. The one before it stays in use if that fails.
 func (j *journal) begin(m meta) error {
-	j.number++
-	f, err := os.OpenFile(j.path(logName, j.number), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	path := j.path(logName, j.number+1)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	old := j.file
-	j.file, j.size = f, 0
-	if old != nil {
-		_ = old.Close()
+	head := keptFrame([]byte(fileHead), keptMeta, m.append(nil))
+	if _, err = f.Write(head); err == nil {
+		err = f.Sync()
 	}
-	return j.write(keptFrame([]byte(fileHead), keptMeta, m.append(nil)))
+	if err != nil {
+		return errors.Join(err, f.Close(), os.Remove(path))
+	}
+	if j.file != nil {
+		_ = j.file.Close() // all of it is on disk
+	}
+	j.number++
+	j.older += j.size
+	j.file, j.size = f, int64(len(head))
+	return nil
+}
+
+// worth reports whether a snapshot would save much.
+func (j *journal) worth() bool {
+	return j.older+j.size > max(compactLeast, compactRatio*j.snapshot) || j.logs > mostLogs
 }
 
 // write appends octets, and waits until they are on disk. What could not be written as a whole is taken back.
@@ -307,6 +331,12 @@ func (j *journal) write(b []byte) error {
 	}
 	j.size += int64(len(b))
 	return nil
+}
+
+// compacted takes note of a snapshot of so many octets that stands for all logs but the current one.
+func (j *journal) compacted(size int64) error {
+	j.snapshot, j.older, j.logs = size, 0, 0
+	return j.removeBefore(j.number)
 }
 
 // removeBefore removes the files that a snapshot stands for.

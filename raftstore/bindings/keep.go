@@ -70,7 +70,7 @@ func (s *Store) keepFiles(ctx context.Context) {
 		case <-t.C:
 		}
 		err := s.save()
-		if err == nil && s.files.size > max(compactLeast, compactRatio*s.files.snapshot) && ctx.Err() == nil {
+		if err == nil && s.files.worth() && ctx.Err() == nil {
 			err = s.compact()
 		}
 		s.noteDisk(err)
@@ -147,8 +147,7 @@ func (s *Store) compact() error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("write a snapshot: %w", err), os.Remove(path+".new"))
 	}
-	s.files.snapshot = size
-	return s.files.removeBefore(s.files.number)
+	return s.files.compacted(size)
 }
 
 func (s *Store) writeSnapshot(path string, m meta) (size int64, err error) {

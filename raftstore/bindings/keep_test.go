@@ -2,9 +2,11 @@ package bindings
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -219,6 +221,72 @@ func TestStore_diskFull(t *testing.T) {
 	s.noteDisk(s.save())
 	if s.Status().DiskErr != nil {
 		t.Errorf("still says %v", s.Status().DiskErr)
+	}
+	if s, _ := openIn(t, dir, m); s.Status().Records != 10 {
+		t.Errorf("%d records", s.Status().Records)
+	}
+}
+
+// A phone that changes its Contact all the time while the peer is away costs neither the disk's copy nor the stream.
+func TestStore_restlessPhone(t *testing.T) {
+	dir, m := t.TempDir(), newMachine()
+	s, _ := openIn(t, dir, m)
+	for i := range 3 * MaxBindings {
+		b := testBinding(fmt.Sprintf("sip:%d%s@192.0.2.1", i, strings.Repeat("x", 1000)), 1, m.now+time.Hour)
+		if err := s.Set("a@example.net", []location.Binding{b}, Cause{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fill(t, s, 0, 10)
+	end(s)
+	if s, logs := openIn(t, dir, m); s.Status().Records != 11 {
+		t.Errorf("%d records: %v", s.Status().Records, logs.All())
+	}
+}
+
+// Logs do not pile up with starts.
+func TestStore_manyStarts(t *testing.T) {
+	dir, m := t.TempDir(), newMachine()
+	for i := range 5 * mostLogs {
+		s, logs := openIn(t, dir, m)
+		fill(t, s, i, i+1)
+		if err := s.save(); err != nil {
+			t.Fatal(err)
+		}
+		if s.files.worth() {
+			if err := s.compact(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if f, err := os.OpenFile(s.files.file.Name(), os.O_APPEND|os.O_WRONLY, 0); err != nil {
+			t.Fatal(err)
+		} else if _, err := f.Write([]byte("torn")); err != nil { // as the end of the machine leaves it
+			t.Fatal(err)
+		} else if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if n := s.Status().Records; n != i+1 || logs.FilterMessageSnippet("damaged").Len() > 0 {
+			t.Fatalf("start %d: %d records, %v", i, n, logs.All())
+		}
+	}
+	if all, _ := filepath.Glob(dir + "/*.log"); len(all) > mostLogs+2 {
+		t.Errorf("%d logs", len(all))
+	}
+}
+
+// When no new log can be begun, the old one goes on.
+func TestStore_noNewLog(t *testing.T) {
+	dir, m := t.TempDir(), newMachine()
+	s, _ := openIn(t, dir, m)
+	fill(t, s, 0, 10)
+	if err := os.Mkdir(s.files.path(logName, s.files.number+1), 0o700); err != nil { // in its place
+		t.Fatal(err)
+	}
+	if err := s.compact(); err == nil {
+		t.Error("compacted")
+	}
+	if err := errors.Join(s.save(), os.Remove(s.files.path(logName, s.files.number+1))); err != nil {
+		t.Fatal(err)
 	}
 	if s, _ := openIn(t, dir, m); s.Status().Records != 10 {
 		t.Errorf("%d records", s.Status().Records)

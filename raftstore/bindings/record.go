@@ -71,11 +71,15 @@ func (r Record) without(expired time.Duration) []location.Binding {
 	return left
 }
 
-// limit leaves no more bindings than there may be: those that changed last.
+// limit leaves no more bindings, and no longer ones, than there may be: those that changed last.
 func (r *Record) limit() {
-	if len(r.Bindings) > MaxBindings {
-		slices.SortFunc(r.Bindings, func(a, b Binding) int { return cmp.Compare(b.Changed, a.Changed) })
-		r.Bindings = r.Bindings[:MaxBindings]
+	slices.SortFunc(r.Bindings, func(a, b Binding) int { return cmp.Compare(b.Changed, a.Changed) })
+	size := 0
+	for i := range r.Bindings {
+		if size += sizeOf(&r.Bindings[i].Binding); i == MaxBindings || size > MaxRecord {
+			r.Bindings = r.Bindings[:i]
+			return
+		}
 	}
 }
 

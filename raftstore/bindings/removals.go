@@ -3,6 +3,8 @@ package bindings
 import (
 	"cmp"
 	"slices"
+
+	"github.com/understudy-sip/understudy/supervisor/location"
 )
 
 // removals remembers bindings that were removed here while the peer does not know it yet: what it has of them, and we have never seen, must not
@@ -21,6 +23,17 @@ type removal struct {
 // binding ends.
 const maxRemovals = 100_000
 
+// maxGoneOf is how many are remembered of one address of record: a phone may change its Contact as often as it likes.
+const maxGoneOf = 32
+
+// bare is what has to be remembered of a binding that is gone: who it was, and when.
+func bare(b Binding) Binding {
+	var left Binding
+	left.Changed, left.Contact, left.Instance, left.RegID, left.CallID, left.CSeq = b.Changed, b.Contact, b.Instance, b.RegID, b.CallID, b.CSeq
+	left.Methods = location.AllMethods
+	return left
+}
+
 // note remembers what an address of record has lost from one state to the next.
 func (m *removals) note(old, now *Record, by Cause) {
 	for _, b := range old.Bindings {
@@ -31,7 +44,7 @@ func (m *removals) note(old, now *Record, by Cause) {
 		if by.CallID == b.CallID {
 			b.CSeq = max(b.CSeq, by.CSeq)
 		}
-		m.add(now.AOR, b)
+		m.add(now.AOR, bare(b))
 	}
 }
 
@@ -39,7 +52,15 @@ func (m *removals) add(aor string, b Binding) {
 	if m.of == nil {
 		m.of = map[string][]Binding{}
 	}
-	m.of[aor] = append(slices.DeleteFunc(m.of[aor], func(g Binding) bool { return g.Key() == b.Key() }), b)
+	gone := append(slices.DeleteFunc(m.of[aor], func(g Binding) bool { return g.Key() == b.Key() }), b)
+	size := 0
+	for i := range slices.Backward(gone) {
+		if size += sizeOf(&gone[i].Binding); size > MaxRecord || len(gone)-i > maxGoneOf {
+			gone = gone[i+1:]
+			break
+		}
+	}
+	m.of[aor] = gone
 	m.order = append(m.order, removal{aor, b.Changed})
 	if len(m.order) > maxRemovals {
 		m.forget(m.order[0].changed)

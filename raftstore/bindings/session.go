@@ -104,6 +104,9 @@ func (x *session) greet() error {
 // errRoles reports that a stream is of no use just now.
 var errRoles = errors.New("neither or both of the members are primary")
 
+// errReplaced ends a stream whose peer has opened another.
+var errReplaced = errors.New("a later stream has taken its place")
+
 // send sends what there is to send, in batches.
 func (x *session) send(stop <-chan struct{}) error {
 	idle := time.NewTicker(checkEvery)
@@ -155,6 +158,9 @@ func (x *session) batch() (frames []frame, more bool) {
 	s := x.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.current != x {
+		return nil, false // a later stream has taken its place, and the lists
+	}
 	now, t, size := s.o.Clock.Now(), s.t, 0
 	add := func(kind frameType, payload []byte) {
 		frames, size = append(frames, frame{kind, payload}), size+len(payload)
@@ -208,11 +214,12 @@ func (x *session) batch() (frames []frame, more bool) {
 			add(frameOffered, nil)
 		}
 	}
-	if x.leads && drained && (x.checkIt || records > 0 && now-x.checked >= checkEvery) {
+	repairing := len(x.wanted)+len(x.repairs) > 0
+	if x.leads && drained && !repairing && (x.checkIt || records > 0 && now-x.checked >= checkEvery) {
 		x.checked, x.checkIt = now, false
 		add(frameCheck, le.AppendUint64(binary.AppendUvarint(nil, uint64(t.records)), t.digest))
 	}
-	return frames, !drained && len(x.flight) < window
+	return frames, repairing || !drained && len(x.flight) < window
 }
 
 // full is a record in full; the peer is told a number for it, if it has none yet.
@@ -284,6 +291,9 @@ func (x *session) handle(kind frameType, r *reader) error {
 	s := x.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.current != x {
+		return errReplaced
+	}
 	now, t := s.o.Clock.Now(), s.t
 	switch kind {
 	case frameRecord:
@@ -367,15 +377,16 @@ func (x *session) handle(kind frameType, r *reader) error {
 		}
 		s.signal()
 	case frameWant:
-		for len(r.b) > 0 {
-			bucket, digest := r.uvarint(), r.uint64()
-			if r.bad || bucket >= Buckets {
-				return fmt.Errorf("%w: want", errProtocol)
-			}
-			for _, e := range t.buckets[bucket].records {
-				if e.digest == digest {
-					x.wanted = append(x.wanted, e)
-				}
+		bucket, digests := r.uvarint(), map[uint64]bool{}
+		for len(r.b) > 0 && !r.bad {
+			digests[r.uint64()] = true
+		}
+		if r.bad || bucket >= Buckets {
+			return fmt.Errorf("%w: want", errProtocol)
+		}
+		for _, e := range t.buckets[bucket].records {
+			if digests[e.digest] {
+				x.wanted = append(x.wanted, e)
 			}
 		}
 		x.checkIt = true

@@ -153,8 +153,8 @@ func (s *Store) SetRole(epoch supervisor.Epoch, primary bool) {
 		return
 	}
 	s.epoch, s.leads = epoch, primary
-	if s.current != nil {
-		_ = s.current.conn.Close()
+	if x := s.current; x != nil {
+		go func() { _ = x.conn.Close() }() // TLS says goodbye first, and may wait for that
 	}
 	close(s.roles)
 	s.roles = make(chan struct{})
@@ -171,7 +171,7 @@ func (s *Store) Run(ctx context.Context, dial func(context.Context) (net.Conn, e
 	defer wg.Wait()
 	wg.Go(func() { s.keepHouse(ctx) })
 	wg.Go(func() { s.keepFiles(ctx) })
-	pause := firstRetry
+	pause, said := firstRetry, ""
 	for ctx.Err() == nil {
 		leads, changed := s.role()
 		if leads {
@@ -180,7 +180,10 @@ func (s *Store) Run(ctx context.Context, dial func(context.Context) (net.Conn, e
 			if time.Since(began) > lastRetry {
 				pause = firstRetry
 			}
-			s.log.Info("stream to the peer ended", zap.Error(err))
+			if text := err.Error(); text != said { // nobody wants to read every attempt at a peer that is away
+				said = text
+				s.log.Info("stream to the peer ended", zap.Error(err))
+			}
 		}
 		var retry <-chan time.Time
 		if leads {
@@ -223,7 +226,7 @@ func (s *Store) keepHouseOnce() (more bool) {
 	defer s.mu.Unlock()
 	s.t.bury(houseChunk)
 	if !s.leads {
-		return false
+		return s.t.wait(s.o.Clock.Now(), houseChunk)
 	}
 	before := s.t.count
 	more = s.t.expire(s.epoch, s.o.Clock.Now(), houseChunk)
@@ -255,8 +258,8 @@ func (s *Store) Serve(ctx context.Context, conn net.Conn) error {
 	c := counted{ReadWriter: conn, in: &s.bytes.in, out: &s.bytes.out}
 	x := &session{s: s, conn: conn, w: newFrameWriter(c), r: newFrameReader(c)}
 	s.mu.Lock()
-	if s.current != nil {
-		_ = s.current.conn.Close()
+	if old := s.current; old != nil {
+		go func() { _ = old.conn.Close() }()
 	}
 	s.current = x
 	s.sessions++
@@ -354,6 +357,14 @@ func (s *Store) Take(limit int) ([]string, <-chan struct{}) {
 		taken = append(taken, e.aor)
 	}
 	return taken, s.follow
+}
+
+// Pending reports whether Take has yet to give an address of record.
+func (s *Store) Pending(aor string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.t.entry(aor)
+	return e != nil && e.marks&untaken != 0
 }
 
 // TakeAll makes Take give every record again: the server has lost what it was told.

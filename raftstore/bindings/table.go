@@ -227,6 +227,27 @@ func (t *table) expire(epoch supervisor.Epoch, now time.Duration, limit int) (mo
 	return true
 }
 
+// wait takes entries out of the wheel whose time has come, at a backup: it is the primary that says what has expired. What is still there
+// then comes back a while later.
+func (t *table) wait(now time.Duration, limit int) (more bool) {
+	for ; limit > 0; limit-- {
+		e := t.wheel.next(now)
+		if e == nil {
+			return false
+		}
+		e.marks &^= timed
+		if t.entry(e.aor) == e && e.size > 0 {
+			r := e.record()
+			e.marks |= timed
+			t.wheel.add(e, max(firstExpiry(&r), now+waitMore))
+		}
+	}
+	return true
+}
+
+// waitMore is when a backup looks again at what has expired.
+const waitMore = 10 * time.Second
+
 // receive takes a record that the peer sent. A backup takes what is newer: the primary made it knowing what the backup had. The primary joins
 // it with what it knows itself, and says so as a change of its own.
 func (t *table) receive(r Record, primary bool, epoch supervisor.Epoch, now time.Duration) {
