@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -31,8 +32,9 @@ type registrations struct {
 	peer    supervisor.NodeID
 	wire    bool // what the traffic shows counts
 	primary atomic.Bool
-	service []netip.Addr  // addresses that follow the primary
-	took    chan struct{} // has room for one: this member has become primary
+	service []netip.Addr    // addresses that follow the primary
+	roles   chan memberRole // has room for one: the newest
+	took    chan struct{}   // has room for one: this member has become primary
 	desk    *contactsDesk
 	log     *zap.Logger
 }
@@ -50,7 +52,7 @@ func newRegistrations(s *Setup, log *zap.Logger) (*registrations, error) {
 	if !s.keepsContacts() {
 		return nil, nil
 	}
-	g := &registrations{log: log.Named("registrations"), wire: s.Contacts.Learn != "server", took: make(chan struct{}, 1)}
+	g := &registrations{log: log.Named("registrations"), wire: s.Contacts.Learn != "server", roles: make(chan memberRole, 1), took: make(chan struct{}, 1)}
 	for _, p := range s.ServiceAddress.Addresses {
 		g.service = append(g.service, p.Addr())
 	}
@@ -77,7 +79,7 @@ func newRegistrations(s *Setup, log *zap.Logger) (*registrations, error) {
 		return nil, err
 	}
 	g.sync = registrar.NewSync(registrar.SyncOptions{
-		Server: g.server, Table: &registrarTable{g.store}, Primary: g.primary.Load, Now: sinceStart, Logger: log,
+		Server: g.server, Table: &registrarTable{g.store, g.log}, Primary: g.primary.Load, Now: sinceStart, Logger: log,
 	})
 	g.desk = &contactsDesk{g: g, setup: s}
 	return g, nil
@@ -100,11 +102,41 @@ func (g *registrations) became(b supervisor.Became) {
 	}
 	primary := b.To.Role() == supervisor.RolePrimary
 	g.primary.Store(primary)
-	g.store.SetRole(b.Epoch, primary)
-	if primary {
+	now := memberRole{b.Epoch, primary}
+	for { // the core does not wait for a table; an older role that nobody has taken yet is of no use
 		select {
-		case g.took <- struct{}{}:
+		case g.roles <- now:
+			return
 		default:
+		}
+		select {
+		case <-g.roles:
+		default:
+		}
+	}
+}
+
+// memberRole is what the pair made of this member.
+type memberRole struct {
+	epoch   supervisor.Epoch
+	primary bool
+}
+
+// follow tells the table the role.
+func (g *registrations) follow(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case r := <-g.roles:
+			g.store.SetRole(r.epoch, r.primary)
+			if !r.primary {
+				continue
+			}
+			select {
+			case g.took <- struct{}{}:
+			default:
+			}
 		}
 	}
 }
@@ -199,16 +231,24 @@ func (g *registrations) start(parts *stages, raft *raftstore.Store) {
 	parts.start("registrations", func(ctx context.Context) error {
 		return g.store.Run(ctx, func(ctx context.Context) (net.Conn, error) { return raft.DialMember(ctx, g.peer) })
 	})
+	parts.start("role of the registrations", g.follow)
 	parts.start("registrations of the server", g.sync.Run)
 	parts.start("connections of phones", g.reconnect)
 }
 
 // registrarTable is the store as those see it who talk to servers.
-type registrarTable struct{ store *bindings.Store }
+type registrarTable struct {
+	store *bindings.Store
+	log   *zap.Logger
+}
 
 func (t *registrarTable) Set(aor string, now []location.Binding, callID string, cseq uint32) error {
 	err := t.store.Set(aor, now, bindings.Cause{CallID: callID, CSeq: cseq})
-	if err == bindings.ErrBackup {
+	switch {
+	case errors.Is(err, bindings.ErrBackup):
+		return nil
+	case errors.Is(err, bindings.ErrTooLarge): // trying again changes nothing
+		t.log.Warn("registrations of an address of record are too many or too long to keep", zap.String("aor", location.Masked(aor)), zap.Int("contacts", len(now)))
 		return nil
 	}
 	return err
@@ -216,4 +256,5 @@ func (t *registrarTable) Set(aor string, now []location.Binding, callID string, 
 
 func (t *registrarTable) Get(aor string) []location.Binding          { return t.store.Get(aor).Plain() }
 func (t *registrarTable) Take(limit int) ([]string, <-chan struct{}) { return t.store.Take(limit) }
+func (t *registrarTable) Pending(aor string) bool                    { return t.store.Pending(aor) }
 func (t *registrarTable) TakeAll()                                   { t.store.TakeAll() }

@@ -21,6 +21,8 @@ type Table interface {
 	Take(limit int) (aors []string, more <-chan struct{})
 	// TakeAll makes Take give all of them again.
 	TakeAll()
+	// Pending reports whether Take has yet to give one.
+	Pending(aor string) bool
 }
 
 // SyncOptions configure a Sync. All but Log are needed.
@@ -43,6 +45,9 @@ type Sync struct {
 	ready      []string      // addresses of record to work on
 	wake       chan struct{} // has room for one: there is work
 	seen       chan location.Registration
+	mute       bool // the server can't be asked, or has not been so far: what was seen is all there is
+	failing    int  // jobs that have failed and wait to be tried again
+	losses     int  // how often the server was lost
 	generation string
 	lost       bool // the server may have lost what it was told: nothing is learned before it has been told again
 	stats      SyncStats
@@ -55,8 +60,10 @@ type job struct {
 	tell   bool // the server is to be told
 	ask    bool // the server is to be asked, or has told
 	hint   Hint
+	seen   []location.Registration // in order, for a server that can't be asked
 	busy   bool
 	tries  int
+	failed bool          // and waits to be tried again
 	since  time.Duration // since when it waits
 	queued bool
 }
@@ -75,6 +82,7 @@ type SyncStats struct {
 const (
 	workers       = 32
 	mostWaiting   = 4096 // that are taken from the table at a time; the rest waits there
+	mostJobs      = 1 << 20
 	firstAgain    = 500 * time.Millisecond
 	lastAgain     = 30 * time.Second
 	generationGap = time.Second
@@ -84,7 +92,7 @@ const (
 
 // NewSync makes a Sync.
 func NewSync(o SyncOptions) *Sync {
-	return &Sync{o: o, log: o.Logger.Named("registrar"), jobs: map[string]*job{}, wake: make(chan struct{}, 1), seen: make(chan location.Registration, mostWaiting)}
+	return &Sync{o: o, log: o.Logger.Named("registrar"), lost: true, mute: true, jobs: map[string]*job{}, wake: make(chan struct{}, 1), seen: make(chan location.Registration, 4*mostWaiting)}
 }
 
 // Hint takes note that an address of record has changed at the server.
@@ -94,13 +102,22 @@ func (s *Sync) Hint(h Hint) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.jobs) >= 16*mostWaiting && s.jobs[h.AOR] == nil {
-		s.stats.Failed++ // a server that changes faster than it can be asked: the next change of this one tells again
+	if s.full(h.AOR) {
 		return
 	}
 	j := s.job(h.AOR)
 	j.ask, j.hint = true, h
 	s.queue(h.AOR, j)
+}
+
+// full reports whether there is no room for another job: the server changes faster than it can be asked, and the next change of this address of
+// record tells again. The lock is held.
+func (s *Sync) full(aor string) bool {
+	if len(s.jobs) < mostJobs || s.jobs[aor] != nil {
+		return false
+	}
+	s.stats.Failed++
+	return true
 }
 
 // Seen takes note of a REGISTER that the server has accepted, as the traffic shows it. It never waits.
@@ -130,10 +147,27 @@ func (s *Sync) learn(ctx context.Context) {
 				s.mu.Unlock()
 				continue
 			}
-			now := location.Merge(s.o.Table.Get(r.AOR), r, s.o.Now())
-			s.Hint(Hint{AOR: r.AOR, CallID: r.CallID, CSeq: r.CSeq, Bindings: now, Known: true})
+			s.note(r)
 		}
 	}
+}
+
+// mostSeen is how many REGISTERs for one address of record may wait.
+const mostSeen = 64
+
+// note makes a job of a REGISTER that was seen.
+func (s *Sync) note(r location.Registration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.o.Primary() || s.full(r.AOR) {
+		return
+	}
+	j := s.job(r.AOR)
+	j.ask, j.hint = true, Hint{AOR: r.AOR, CallID: r.CallID, CSeq: r.CSeq}
+	if s.mute && len(j.seen) < mostSeen {
+		j.seen = append(j.seen, r)
+	}
+	s.queue(r.AOR, j)
 }
 
 // name gives the address of record the server's own name.
@@ -154,6 +188,7 @@ func (s *Sync) ServerLost() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lost = true
+	s.losses++
 }
 
 // job is the job of an address of record. The lock is held.
@@ -248,7 +283,7 @@ func (s *Sync) follow(ctx context.Context) {
 func (s *Sync) waiting() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.jobs)
+	return len(s.jobs) - s.failing
 }
 
 // guard notices when the server has started anew.
@@ -263,6 +298,12 @@ func (s *Sync) guard(ctx context.Context) {
 	}
 }
 
+func (s *Sync) lossesSoFar() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.losses
+}
+
 func (s *Sync) isLost() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -272,9 +313,13 @@ func (s *Sync) isLost() bool {
 func (s *Sync) checkGeneration(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
+	losses := s.lossesSoFar()
 	now, err := s.o.Server.Generation(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if losses != s.losses {
+		return // it ended meanwhile: ask again
+	}
 	s.stats.CannotReach = err != nil && !errors.Is(err, ErrCannotAsk)
 	if errors.Is(err, ErrCannotAsk) {
 		s.lost = false
@@ -331,8 +376,12 @@ func (s *Sync) next() (string, *job) {
 	}
 	j := s.jobs[aor]
 	j.queued, j.busy = false, true
+	if j.failed {
+		j.failed = false
+		s.failing--
+	}
 	began := *j
-	j.tell, j.ask = false, false
+	j.tell, j.ask, j.seen = false, false, nil
 	return aor, &began
 }
 
@@ -351,19 +400,39 @@ func (s *Sync) do(ctx context.Context, aor string, j job) error {
 	if !j.ask || !s.o.Primary() {
 		return nil
 	}
+	if !j.tell && s.o.Table.Pending(aor) { // the server may have lost what it has not been told again: that first
+		if err := s.tell(ctx, aor); err != nil {
+			return err
+		}
+	}
 	now, err := s.o.Server.Lookup(ctx, aor)
 	switch {
-	case errors.Is(err, ErrCannotAsk) && j.hint.Known:
-		now = j.hint.Bindings
 	case errors.Is(err, ErrCannotAsk):
-		return nil
+		s.setMute(true)
+		if now = j.hint.Bindings; !j.hint.Known {
+			if len(j.seen) == 0 {
+				return nil
+			}
+			now = s.o.Table.Get(aor)
+			for _, r := range j.seen {
+				now = location.Merge(now, r, s.o.Now())
+			}
+		}
 	case err != nil:
 		return err
+	default:
+		s.setMute(false)
 	}
 	if s.isLost() {
 		return errLost
 	}
 	return s.o.Table.Set(aor, now, j.hint.CallID, j.hint.CSeq)
+}
+
+func (s *Sync) setMute(mute bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mute = mute
 }
 
 // tell makes the server have what the table has. At the primary phones register all the while, so that what the server has besides, and we have
@@ -399,7 +468,13 @@ func (s *Sync) done(ctx context.Context, aor string, began *job, err error) {
 		return
 	}
 	j.ask, j.tell = j.ask || began.ask, j.tell || began.tell
+	j.seen = append(began.seen, j.seen...)
+	if j.hint.AOR == "" {
+		j.hint = began.hint
+	}
 	j.tries++
+	j.failed = true
+	s.failing++
 	s.stats.Failed++
 	s.stats.LastErr = err.Error()
 	s.complain(ctx, aor, err)

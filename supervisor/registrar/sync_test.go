@@ -157,6 +157,12 @@ func (f *fakeTable) TakeAll() {
 	f.tell(slices.Collect(maps.Keys(f.has))...)
 }
 
+func (f *fakeTable) Pending(aor string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Contains(f.taken, aor)
+}
+
 // tell makes addresses of record be taken. The lock is held.
 func (f *fakeTable) tell(aors ...string) {
 	f.taken = append(f.taken, aors...)
@@ -181,15 +187,19 @@ type syncRig struct {
 	primary atomic.Bool
 }
 
-func newSyncRig(t *testing.T, seed uint64) *syncRig {
+func newSyncRig(t *testing.T, seed uint64, wrap ...func(*fakeServer) Server) *syncRig {
 	rng := rand.New(rand.NewPCG(seed, 7))
 	r := &syncRig{
 		server: &fakeServer{rng: rng, has: map[string][]location.Binding{}, busy: map[string]bool{}, starts: 1},
 		table:  &fakeTable{has: map[string][]location.Binding{}, more: make(chan struct{})},
 	}
+	var server Server = r.server
+	for _, f := range wrap {
+		server = f(r.server)
+	}
 	began := time.Now()
 	r.Sync = NewSync(SyncOptions{
-		Server: r.server, Table: r.table, Primary: r.primary.Load, Now: func() time.Duration { return time.Since(began) }, Logger: zap.NewNop(),
+		Server: server, Table: r.table, Primary: r.primary.Load, Now: func() time.Duration { return time.Since(began) }, Logger: zap.NewNop(),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -323,6 +333,94 @@ func TestSync_mute(t *testing.T) {
 		time.Sleep(time.Second)
 		if r.table.len() != 1 {
 			t.Error("a backup learns")
+		}
+	})
+}
+
+// Two REGISTERs for one address of record in quick succession both count, also at a server that can't be asked.
+func TestSync_seenTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSyncRig(t, 1)
+		r.primary.Store(true)
+		r.server.change(func() { r.server.mute = true })
+		synctest.Wait()
+		for i := range 2 {
+			c := location.Contact{URI: fmt.Sprintf("sip:a@192.0.2.%d", i), Q: location.NoQ, Expires: time.Hour}
+			r.Seen(location.Registration{AOR: "a@x", CallID: fmt.Sprint("c", i), CSeq: 1, Transport: "udp", Named: []location.Contact{c}, Granted: []location.Contact{c}, Partial: true})
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := len(r.table.Get("a@x")); n != 2 {
+			t.Errorf("%d contacts, want 2", n)
+		}
+	})
+}
+
+// While a server that started anew is told again, nothing is taken for gone that it has not been told yet.
+func TestSync_restartTwoContacts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSyncRig(t, 1)
+		r.primary.Store(true)
+		two := func() []location.Binding {
+			return []location.Binding{{Contact: "sip:desk", CallID: "d", CSeq: 1, Expires: time.Hour}, {Contact: "sip:mobile", CallID: "m", CSeq: 1, Expires: time.Hour}}
+		}
+		r.table.mu.Lock()
+		for i := range 5_000 {
+			r.table.has[fmt.Sprint("u", i)] = two()
+		}
+		r.table.mu.Unlock()
+		time.Sleep(5 * time.Minute)
+		r.server.restart()
+		time.Sleep(1200 * time.Millisecond) // noticed
+		r.server.mu.Lock()
+		var late []string
+		for i := range 5_000 {
+			if a := fmt.Sprint("u", i); r.server.has[a] == nil && len(late) < 5_000 {
+				r.server.has[a] = []location.Binding{{Contact: "sip:mobile", CallID: "m", CSeq: 2, Expires: time.Hour}}
+				late = append(late, a)
+			}
+		}
+		r.server.mu.Unlock()
+		for _, a := range late[max(0, len(late)-100):] {
+			r.Hint(Hint{AOR: a, CallID: "m", CSeq: 2})
+		}
+		time.Sleep(5 * time.Minute)
+		lost := 0
+		for i := range 5_000 {
+			if len(r.table.Get(fmt.Sprint("u", i))) != 2 {
+				lost++
+			}
+		}
+		if lost > 0 {
+			t.Errorf("%d addresses lost a contact", lost)
+		}
+	})
+}
+
+// picky does not take addresses of record that begin with b.
+type picky struct{ *fakeServer }
+
+func (p picky) Apply(ctx context.Context, aor string, want []location.Binding) error {
+	if aor[0] == 'b' {
+		return errFake
+	}
+	return p.fakeServer.Apply(ctx, aor, want)
+}
+
+// What can't be told does not keep the rest from being told.
+func TestSync_headOfLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSyncRig(t, 1, func(f *fakeServer) Server { return picky{f} })
+		for i := range mostWaiting {
+			r.table.receive(fmt.Sprint("b", i), 1)
+		}
+		time.Sleep(10 * time.Second)
+		r.table.receive("good", 1)
+		time.Sleep(time.Minute)
+		r.server.mu.Lock()
+		defer r.server.mu.Unlock()
+		if r.server.has["good"] == nil {
+			t.Error("the good one has not been told")
 		}
 	})
 }
