@@ -142,10 +142,12 @@ func (d *contactsDesk) PurgeContacts(ctx context.Context, o status.PurgeContacts
 		return was, &status.Error{Status: http.StatusConflict, Message: "this member is not the primary: its registrations follow the primary's",
 			Hint: "give the order there: `understudy status` says who that is"}
 	}
-	err := d.g.server.Apply(ctx, o.AOR, nil)
-	if err == nil {
-		err = d.g.store.Set(o.AOR, nil, bindings.Cause{})
-	}
+	err := d.g.sync.Alone(ctx, o.AOR, func() error {
+		if err := d.g.server.Apply(ctx, o.AOR, nil); err != nil {
+			return err
+		}
+		return d.g.store.Set(o.AOR, nil, bindings.Cause{})
+	})
 	if err == nil {
 		d.g.log.Info("registrations removed by order", zap.String("aor", location.Masked(o.AOR)), zap.Int("contacts", len(was.Contacts)), zap.String("by", o.By))
 	}

@@ -50,7 +50,7 @@ func openIn(t *testing.T, dir string, m *machine) (*Store, *observer.ObservedLog
 	return s, logs
 }
 
-func fill(t *testing.T, s *Store, from, to int) {
+func fill(t testing.TB, s *Store, from, to int) {
 	t.Helper()
 	for i := from; i < to; i++ {
 		b := testBinding("sip:phone@192.0.2.1", 1, s.o.Clock.Now()+time.Hour)

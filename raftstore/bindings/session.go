@@ -30,6 +30,7 @@ type session struct {
 	r     *frameReader
 	leads bool
 	epoch supervisor.Epoch
+	top   supervisor.Epoch // the newest that either member knows
 	id    uint32
 
 	// Guarded by the store's lock.
@@ -97,9 +98,16 @@ func (x *session) greet() error {
 	if h.leads == mine.leads {
 		return fmt.Errorf("%w (epoch %d here, %d there)", errRoles, mine.epoch, h.epoch)
 	}
+	x.top = max(x.epoch, supervisor.Epoch(h.epoch))
+	if !x.sane(h.last[0]) || !x.sane(h.last[1]) {
+		return fmt.Errorf("%w: versions %v", errProtocol, h.last)
+	}
 	x.s.meet(x, h)
 	return x.conn.SetDeadline(time.Time{})
 }
+
+// sane reports whether a version can be: one of an epoch that is still to come, or with a count that nobody gets to, would outdo all that follow.
+func (x *session) sane(v Version) bool { return v.Epoch() <= x.top && v.count() < maxCount/2 }
 
 // errRoles reports that a stream is of no use just now.
 var errRoles = errors.New("neither or both of the members are primary")
@@ -298,6 +306,9 @@ func (x *session) handle(kind frameType, r *reader) error {
 	switch kind {
 	case frameRecord:
 		rec, id, err := r.record(now)
+		if err == nil && !x.sane(rec.Version) {
+			err = fmt.Errorf("%w: version %v", errProtocol, rec.Version)
+		}
 		if err != nil {
 			return err
 		}
@@ -310,7 +321,7 @@ func (x *session) handle(kind frameType, r *reader) error {
 		}
 		if e := x.theirs[id]; t.entry(e.aor) == e {
 			rec := e.record()
-			if ok, err := r.refresh(&rec, now); !ok {
+			if ok, err := r.refresh(&rec, now); !ok || !x.sane(rec.Version) {
 				return err // what is wrong is found and repaired when the tables are compared
 			}
 			t.receive(rec, x.leads, x.epoch, now)

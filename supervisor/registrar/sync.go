@@ -367,22 +367,69 @@ func (s *Sync) work(ctx context.Context) {
 func (s *Sync) next() (string, *job) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.ready) == 0 {
-		return "", nil
+	for len(s.ready) > 0 {
+		aor := s.ready[0]
+		if s.ready = s.ready[1:]; len(s.ready) > 0 {
+			s.signal() // for the next worker
+		}
+		j := s.jobs[aor]
+		if j == nil {
+			continue
+		}
+		j.queued = false
+		if j.busy {
+			continue // whoever is at it queues it again
+		}
+		j.busy = true
+		if j.failed {
+			j.failed = false
+			s.failing--
+		}
+		began := *j
+		j.tell, j.ask, j.seen = false, false, nil
+		return aor, &began
 	}
-	aor := s.ready[0]
-	if s.ready = s.ready[1:]; len(s.ready) > 0 {
-		s.signal() // for the next worker
+	return "", nil
+}
+
+// Alone does something about an address of record while nobody else does.
+func (s *Sync) Alone(ctx context.Context, aor string, do func() error) error {
+	for !s.seize(aor) {
+		rest(ctx, 10*time.Millisecond)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 	}
+	err := do()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.release(aor)
+	return err
+}
+
+// seize makes an address of record busy, if it is not.
+func (s *Sync) seize(aor string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j := s.job(aor)
+	if j.busy {
+		return false
+	}
+	j.busy = true
+	return true
+}
+
+// release ends that. What has come up meanwhile is done next. The lock is held.
+func (s *Sync) release(aor string) {
 	j := s.jobs[aor]
-	j.queued, j.busy = false, true
-	if j.failed {
-		j.failed = false
-		s.failing--
+	j.busy = false
+	switch {
+	case j.ask || j.tell:
+		j.since = s.o.Now()
+		s.queue(aor, j)
+	case !j.failed:
+		delete(s.jobs, aor)
 	}
-	began := *j
-	j.tell, j.ask, j.seen = false, false, nil
-	return aor, &began
 }
 
 // errLost reports that the server has to be told first what it may have lost.
@@ -454,19 +501,13 @@ func (s *Sync) done(ctx context.Context, aor string, began *job, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	j := s.jobs[aor]
-	j.busy = false
 	if err == nil {
 		j.tries = 0
 		s.count(began)
-		switch {
-		case j.ask || j.tell:
-			j.since = s.o.Now()
-			s.queue(aor, j)
-		default:
-			delete(s.jobs, aor)
-		}
+		s.release(aor)
 		return
 	}
+	j.busy = false
 	j.ask, j.tell = j.ask || began.ask, j.tell || began.tell
 	j.seen = append(began.seen, j.seen...)
 	if j.hint.AOR == "" {

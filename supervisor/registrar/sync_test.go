@@ -315,6 +315,28 @@ func TestSync_tellsAgain(t *testing.T) {
 	})
 }
 
+// Whoever wants an address of record for himself gets it, and what comes up meanwhile is done afterwards.
+func TestSync_Alone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSyncRig(t, 1)
+		for i := range 50 {
+			r.table.receive("u", uint32(i+1))
+			err := r.Alone(t.Context(), "u", func() error {
+				r.table.receive("u", uint32(i+2))
+				time.Sleep(20 * time.Millisecond)
+				return r.server.Apply(t.Context(), "u", nil)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.equal(t)
+		if got, _ := r.server.Lookup(t.Context(), "u"); len(got) != 1 || got[0].CSeq != 51 {
+			t.Errorf("got %+v", got)
+		}
+	})
+}
+
 // Of a server that can't be asked, what it told counts.
 func TestSync_mute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
