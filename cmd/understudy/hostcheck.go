@@ -39,6 +39,11 @@ func hostWarnings(s *Setup) []string {
 		}
 	}
 	if s.keepsContacts() {
+		if path := s.Contacts.Kamailio.RPC; s.Contacts.Server == "kamailio" {
+			if _, err := os.Stat(path); err != nil {
+				warn("contacts.kamailio.rpc: there is no %s: Kamailio does not run, or has no dgram_socket for jsonrpcs there", path)
+			}
+		}
 		secrets := s.Contacts.secrets()
 		for _, key := range slices.Sorted(maps.Keys(secrets)) {
 			if why := unreadable(secrets[key]); why != "" {
