@@ -9,7 +9,7 @@ GOBUILD  = CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$
 GOTEST   = $(GO) test -race -shuffle=on -count=1
 
 # These wait for kernels, disks and servers: they run one after the other, and not beside those that only compute.
-TIMED = ./cmd/... ./contrib/... ./raftstore/... ./supervisor/hook/... ./supervisor/sipserver/... ./traffic ./vip/...
+TIMED = ./cmd/... ./contrib/... ./raftstore/... ./supervisor/hook/... ./supervisor/registrar ./supervisor/sipserver/... ./traffic ./vip/...
 
 .PHONY: all build demo test setup check unit timed sim fuzz fmt lint bench-failover man clean
 all: build

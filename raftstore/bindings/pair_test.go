@@ -264,6 +264,33 @@ func TestPair_lostTable(t *testing.T) {
 	}
 }
 
+// What the former primary's server accepted just before the role moved reaches the new one; later, and where that knows better, it does not.
+func TestPair_lateNews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newTestPair(t, [2]string{})
+		p.lead(0)
+		p.register("known", "sip:a@192.0.2.1", 1, time.Hour)
+		p.settle()
+		p.lead(1)
+		p.register("known", "sip:a@192.0.2.1", 2, time.Hour)
+		time.Sleep(time.Second)
+		old := p.stores[0]
+		late := []location.Binding{testBinding("sip:a@192.0.2.1", 1, old.o.Clock.Now()+time.Hour)}
+		if err := old.Set("late", late, Cause{}); err != nil {
+			t.Error(err)
+		}
+		if err := old.Set("known", nil, Cause{}); !errors.Is(err, ErrBackup) {
+			t.Errorf("what the new primary has changed: got %v", err)
+		}
+		p.settle()
+		p.check("late", "sip:a@192.0.2.1", 1)
+		p.check("known", "sip:a@192.0.2.1", 2)
+		if err := old.Set("later", late, Cause{}); !errors.Is(err, ErrBackup) {
+			t.Errorf("long afterwards: got %v", err)
+		}
+	})
+}
+
 // Bindings end when nobody refreshes them, on both sides.
 func TestPair_expires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -38,6 +38,8 @@ type Store struct {
 	peer      uint64   // identity of the peer's table
 	epoch     supervisor.Epoch
 	leads     bool
+	led       supervisor.Epoch // the last epoch that this member led and that is over
+	ledEnd    time.Duration    // when it ended here
 	current   *session
 	sessions  uint32
 	roles     chan struct{} // closed at each change of the role
@@ -85,7 +87,8 @@ type Cause struct {
 }
 
 // Set makes bindings the state of an address of record, as the primary's server has it. It is for the primary: elsewhere it gives
-// ErrBackup.
+// ErrBackup, but for a while after this member was primary: what its server accepted just before counts, unless the new primary has changed
+// it.
 func (s *Store) Set(aor string, now []location.Binding, by Cause) error {
 	if err := checkSize(aor, now); err != nil {
 		return fmt.Errorf("bindings: %w", err)
@@ -96,14 +99,25 @@ func (s *Store) Set(aor string, now []location.Binding, by Cause) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	epoch := s.epoch
 	if !s.leads {
-		return ErrBackup
+		if epoch = s.led; !s.mayAdd(aor) {
+			return ErrBackup
+		}
 	}
-	if s.t.set(s.epoch, aor, now, by, s.o.Clock.Now()) {
+	if s.t.set(epoch, aor, now, by, s.o.Clock.Now()) {
 		s.changed()
 		s.signal()
 	}
 	return nil
+}
+
+// addTime is how long after its time a former primary may add what happened in it.
+const addTime = 5 * time.Second
+
+// mayAdd reports whether a former primary may. The lock is held.
+func (s *Store) mayAdd(aor string) bool {
+	return s.led > 0 && s.o.Clock.Now()-s.ledEnd < addTime && s.t.get(aor).Version.Epoch() <= s.led
 }
 
 // never is the latest moment that a record can hold.
@@ -151,6 +165,9 @@ func (s *Store) SetRole(epoch supervisor.Epoch, primary bool) {
 	defer s.mu.Unlock()
 	if s.epoch == epoch && s.leads == primary {
 		return
+	}
+	if s.leads {
+		s.led, s.ledEnd = s.epoch, s.o.Clock.Now()
 	}
 	s.epoch, s.leads = epoch, primary
 	if x := s.current; x != nil {

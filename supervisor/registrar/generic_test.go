@@ -218,7 +218,7 @@ func netSIP(t *testing.T) netip.AddrPort {
 	t.Helper()
 	const program = "/usr/share/doc/libnet-sip-perl/examples/bin/stateless_proxy.pl"
 	if _, err := os.Stat(program); err != nil {
-		t.Skip("contrib/lab/setup.sh installs libnet-sip-perl")
+		t.Fatal("libnet-sip-perl is not installed, or without its examples; contrib/lab/setup.sh installs it")
 	}
 	at := freePort(t)
 	perl := exec.Command("perl", program, "--leg", at, "--registrar", "--domain", "example.net")

@@ -444,7 +444,7 @@ func (s *Sync) do(ctx context.Context, aor string, j job) error {
 			return err
 		}
 	}
-	if !j.ask || !s.o.Primary() {
+	if !j.ask { // a member that has just ceased to be primary still learns what it was told of before: the table knows until when
 		return nil
 	}
 	if !j.tell && s.o.Table.Pending(aor) { // the server may have lost what it has not been told again: that first
