@@ -170,7 +170,7 @@ func (r Report) idleRow() string {
 // spread is min / median / max in one unit.
 func spread(all []time.Duration) string {
 	s := slices.Sorted(slices.Values(all))
-	low, mid, high := s[0], s[len(s)/2], s[len(s)-1]
+	low, mid, high := s[0], (s[(len(s)-1)/2]+s[len(s)/2])/2, s[len(s)-1]
 	if high < time.Second {
 		return fmt.Sprintf("%s / %s / %s ms", millis(low), millis(mid), millis(high))
 	}
