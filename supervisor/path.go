@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// announceAgain bounds how often neighbours are told anew for one node's complaint.
-const announceAgain = time.Second
+// announceAgain bounds how often neighbours are told anew, and the own server is looked at, for one node's complaint. Whoever complains again soon
+// afterwards must not be judged by what was seen before.
+const announceAgain = 250 * time.Millisecond
 
 // reannounce: somebody gets no answer from the service address although this node serves. A neighbour may believe that the address is
 // where it was before, so all of them are told again before anybody judges.
