@@ -19,6 +19,7 @@ const (
 func (s *Store) restore() error {
 	s.files = &journal{dir: s.o.Dir, log: s.log, clock: s.o.Clock}
 	now := s.o.Clock.Now()
+	s.t.filling = true
 	l, err := s.files.load(s.o.Self, func(r Record) {
 		if old := s.t.get(r.AOR); old.Version < r.Version {
 			s.t.put(r, true, now)
@@ -29,6 +30,10 @@ func (s *Store) restore() error {
 		return err
 	}
 	t := s.t
+	t.filling = false
+	for i := range t.lists {
+		t.lists[i].sort()
+	}
 	t.removed.sort()
 	if len(l.damaged) == 0 { // else what could be read of these files is written again
 		t.saving.take(len(t.saving.waiting))

@@ -1,5 +1,10 @@
 package bindings
 
+import (
+	"cmp"
+	"slices"
+)
+
 // list holds entries in the order of their versions. One reader at a time follows it: next is what it has not seen yet.
 type list struct {
 	first, last *entry
@@ -31,6 +36,30 @@ func (l *list) insert(e *entry, seen bool) {
 		}
 	}
 	l.finger = e
+}
+
+// sort puts entries in their places that were appended in any order.
+func (l *list) sort() {
+	var all []*entry
+	for e := l.first; e != nil; e = e.next {
+		all = append(all, e)
+	}
+	slices.SortFunc(all, func(a, b *entry) int { return cmp.Compare(a.version, b.version) })
+	*l = list{}
+	for _, e := range all {
+		l.append(e)
+	}
+}
+
+// append puts an entry at the end, whatever its version: see sort.
+func (l *list) append(e *entry) {
+	e.prev, e.next = l.last, nil
+	if l.last != nil {
+		l.last.next = e
+	} else {
+		l.first = e
+	}
+	l.last, l.finger = e, e
 }
 
 func (l *list) remove(e *entry) {

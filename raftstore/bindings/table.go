@@ -19,6 +19,7 @@ type table struct {
 	buckets [Buckets]bucket
 	lists   [2]list // of the records, by author; in each the oldest version first
 	wheel   wheel
+	filling bool   // from a file, in no order: the lists are sorted afterwards
 	count   uint64 // of our own changes
 	known   knowledge
 	removed removals
@@ -108,7 +109,11 @@ func (t *table) put(r Record, seen bool, now time.Duration) {
 		e.blob = nil
 		t.graves = append(t.graves, e)
 	}
-	t.lists[e.version.Author()].insert(e, seen)
+	if l := &t.lists[e.version.Author()]; t.filling {
+		l.append(e)
+	} else {
+		l.insert(e, seen)
+	}
 	t.tally(b, e)
 	t.time(e, &r, now)
 	t.saving.add(e)
