@@ -43,7 +43,7 @@ type session struct {
 	flight  []batch
 	repairs []int    // buckets to list
 	wanted  []*entry // records to send again
-	answers []byte   // frames to send as they are, see answer
+	answers []frame  // to send as they are
 	checked time.Duration
 	checkIt bool // a check is due
 }
@@ -173,9 +173,10 @@ func (x *session) batch() (frames []frame, more bool) {
 	add := func(kind frameType, payload []byte) {
 		frames, size = append(frames, frame{kind, payload}), size+len(payload)
 	}
-	for _, a := range x.answersOut() {
+	for _, a := range x.answers {
 		add(a.t, a.payload)
 	}
+	x.answers = nil
 	for len(x.repairs) > 0 && size < batchSize {
 		add(frameBucket, t.listBucket(x.repairs[0]))
 		x.repairs = x.repairs[1:]
@@ -264,19 +265,8 @@ func (x *session) position() []byte {
 
 // answer queues a frame.
 func (x *session) answer(t frameType, payload []byte) {
-	x.answers = append(x.answers, byte(t))
-	x.answers = append(binary.AppendUvarint(x.answers, uint64(len(payload))), payload...)
+	x.answers = append(x.answers, frame{t, payload})
 	x.s.signal()
-}
-
-func (x *session) answersOut() (frames []frame) {
-	r := reader{b: x.answers}
-	for len(r.b) > 0 {
-		t := frameType(r.byte())
-		frames = append(frames, frame{t, r.take(r.uvarint())})
-	}
-	x.answers = nil
-	return frames
 }
 
 // receive takes what the peer sends.

@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -49,8 +48,7 @@ type kamailioRPC struct {
 	window          chan struct{}
 	last            atomic.Uint64 // id of a question
 
-	mu   sync.Mutex
-	idle []*rpcSocket
+	idle idle[*rpcSocket]
 }
 
 type rpcSocket struct {
@@ -107,7 +105,7 @@ func (c *kamailioRPC) ask(ctx context.Context, method string, params []any) (jso
 		data, err := conn.exchange(request, id)
 		var no *rpcError
 		if stop() && (err == nil || errors.As(err, &no)) {
-			c.release(conn)
+			c.idle.keep(conn)
 			return data, err
 		}
 		conn.Close() // an answer may still come, or it leads nowhere
@@ -174,13 +172,7 @@ func parseRPC(data []byte, id uint64) (result json.RawMessage, ours bool, err er
 // socket is one that the server can answer to; used says that it has served before. A unix socket has an abstract name: there is no file
 // to clean up, and no folder and no mode that the server's user must be allowed to use.
 func (c *kamailioRPC) socket() (s *rpcSocket, used bool, err error) {
-	c.mu.Lock()
-	if n := len(c.idle); n > 0 {
-		s = c.idle[n-1]
-		c.idle = c.idle[:n-1]
-	}
-	c.mu.Unlock()
-	if s != nil {
+	if s, used = c.idle.take(); used {
 		return s, true, nil
 	}
 	var d net.Dialer
@@ -196,20 +188,5 @@ func (c *kamailioRPC) socket() (s *rpcSocket, used bool, err error) {
 	return &rpcSocket{Conn: conn, buffer: make([]byte, rpcLimit)}, false, nil
 }
 
-func (c *kamailioRPC) release(s *rpcSocket) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.idle = append(c.idle, s) // never more than the window
-}
-
 // Close closes the sockets that are kept for the next question.
-func (c *kamailioRPC) Close() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var errs []error
-	for _, s := range c.idle {
-		errs = append(errs, s.Close())
-	}
-	c.idle = nil
-	return errors.Join(errs...)
-}
+func (c *kamailioRPC) Close() error { return c.idle.Close() }

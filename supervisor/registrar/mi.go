@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -51,8 +50,7 @@ type miClient struct {
 	window  chan struct{}
 	older   atomic.Bool // the server knows the names of before version 4 only
 
-	mu   sync.Mutex
-	idle []net.PacketConn
+	idle idle[net.PacketConn]
 }
 
 func newMIClient(address string, limit time.Duration) (*miClient, error) {
@@ -130,7 +128,7 @@ func (c *miClient) ask(ctx context.Context, method string, params, result any) e
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	data, err := c.exchange(ctx, conn, request, id)
 	if stop() && err == nil {
-		c.release(conn)
+		c.idle.keep(conn)
 	} else {
 		conn.Close() // its deadline may still be set by the end of ctx, or it leads nowhere
 	}
@@ -218,11 +216,7 @@ func (c *miClient) address() (net.Addr, error) {
 // socket is one that the server can answer to. A unix socket without a name gets an abstract one from the kernel, so that there is no file
 // to clean up and no folder that both must be allowed to use.
 func (c *miClient) socket() (net.PacketConn, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if n := len(c.idle); n > 0 {
-		conn := c.idle[n-1]
-		c.idle = c.idle[:n-1]
+	if conn, ok := c.idle.take(); ok {
 		return conn, nil
 	}
 	if c.network == "unix" {
@@ -239,20 +233,5 @@ func (c *miClient) socket() (net.PacketConn, error) {
 	return net.ListenUDP("udp", local)
 }
 
-func (c *miClient) release(conn net.PacketConn) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.idle = append(c.idle, conn) // never more than the window
-}
-
 // Close closes the sockets that are kept for the next question.
-func (c *miClient) Close() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var errs []error
-	for _, conn := range c.idle {
-		errs = append(errs, conn.Close())
-	}
-	c.idle = nil
-	return errors.Join(errs...)
-}
+func (c *miClient) Close() error { return c.idle.Close() }

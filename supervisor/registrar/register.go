@@ -39,8 +39,7 @@ type registerClient struct {
 	options registerOptions
 	window  chan struct{}
 
-	mu   sync.Mutex
-	idle []*net.UDPConn
+	idle idle[*net.UDPConn]
 
 	challenges challenges
 }
@@ -113,13 +112,13 @@ func (c *registerClient) exchange(ctx context.Context, r registration, credentia
 	branch := newBranch()
 	request, err := r.octets(conn.LocalAddr().(*net.UDPAddr).AddrPort(), branch, credentials)
 	if err != nil {
-		c.release(conn)
+		c.idle.keep(conn)
 		return message{}, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	m, err := c.wait(ctx, conn, request, branch)
 	if stop() {
-		c.release(conn)
+		c.idle.keep(conn)
 	} else {
 		conn.Close() // its deadline may still be set by the end of ctx
 	}
@@ -182,33 +181,14 @@ func (c *registerClient) send(conn *net.UDPConn, request []byte, refused *int) e
 }
 
 func (c *registerClient) socket() (*net.UDPConn, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if n := len(c.idle); n > 0 {
-		conn := c.idle[n-1]
-		c.idle = c.idle[:n-1]
+	if conn, ok := c.idle.take(); ok {
 		return conn, nil
 	}
 	return net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(c.options.Server))
 }
 
-func (c *registerClient) release(conn *net.UDPConn) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.idle = append(c.idle, conn) // never more than the window
-}
-
 // Close closes the sockets that are kept for the next transaction.
-func (c *registerClient) Close() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var errs []error
-	for _, conn := range c.idle {
-		errs = append(errs, conn.Close())
-	}
-	c.idle = nil
-	return errors.Join(errs...)
-}
+func (c *registerClient) Close() error { return c.idle.Close() }
 
 // challenges keeps the last challenge, so that a request needs no rejection first.
 type challenges struct {

@@ -163,8 +163,8 @@ func TestRegisterClient_transaction(t *testing.T) {
 		}
 	}
 	got := f.requests()
-	if len(got) != 4 || got[0].headers["Via"] != got[2].headers["Via"] || got[3].headers["Via"] == got[2].headers["Via"] || len(c.idle) != 1 {
-		t.Errorf("%d requests, %d sockets", len(got), len(c.idle))
+	if len(got) != 4 || got[0].headers["Via"] != got[2].headers["Via"] || got[3].headers["Via"] == got[2].headers["Via"] || len(c.idle.kept) != 1 {
+		t.Errorf("%d requests, %d sockets", len(got), len(c.idle.kept))
 	}
 }
 
@@ -240,8 +240,8 @@ func TestRegisterClient_window(t *testing.T) {
 	for _, r := range f.requests() {
 		ports[r.from.Port()] = true
 	}
-	if len(c.idle) > 4 || len(ports) > 4 {
-		t.Errorf("%d sockets are kept, %d were used", len(c.idle), len(ports))
+	if len(c.idle.kept) > 4 || len(ports) > 4 {
+		t.Errorf("%d sockets are kept, %d were used", len(c.idle.kept), len(ports))
 	}
 }
 

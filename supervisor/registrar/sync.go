@@ -25,7 +25,7 @@ type Table interface {
 	Pending(aor string) bool
 }
 
-// SyncOptions configure a Sync. All but Log are needed.
+// SyncOptions configure a Sync. All are needed.
 type SyncOptions struct {
 	Server  Server
 	Table   Table
@@ -55,28 +55,13 @@ type Sync struct {
 	toldAll    time.Duration // when a server that does not say when it started was told everything last
 }
 
-// job is what is to be done for one address of record.
-type job struct {
-	tell   bool // the server is to be told
-	ask    bool // the server is to be asked, or has told
-	hint   Hint
-	seen   []location.Registration // in order, for a server that can't be asked
-	busy   bool
-	tries  int
-	failed bool          // and waits to be tried again
-	since  time.Duration // since when it waits
-	queued bool
-}
-
 // SyncStats count what was done.
 type SyncStats struct {
-	Learned, Told uint64        // addresses of record, from the server and to it
-	Failed        uint64        // attempts
-	Waiting       int           // addresses of record on which something is to be done
-	LastErr       string        // of the last attempt that failed; no address of record is in it
-	Slowest       time.Duration // from knowing that the server has to be told until it had been, of late
-	Restarts      uint64        // of the server that were noticed
-	CannotReach   bool          // the server does not answer those who ask about registrations
+	Learned, Told uint64 // addresses of record, from the server and to it
+	Failed        uint64 // attempts
+	Waiting       int    // addresses of record on which something is to be done
+	LastErr       string // of the last attempt that failed; no address of record is in it
+	Restarts      uint64 // of the server that were noticed
 }
 
 const (
@@ -92,7 +77,10 @@ const (
 
 // NewSync makes a Sync.
 func NewSync(o SyncOptions) *Sync {
-	return &Sync{o: o, log: o.Logger.Named("registrar"), lost: true, mute: true, jobs: map[string]*job{}, wake: make(chan struct{}, 1), seen: make(chan location.Registration, 4*mostWaiting)}
+	return &Sync{
+		o: o, log: o.Logger.Named("registrar"), lost: true, mute: true, jobs: map[string]*job{},
+		wake: make(chan struct{}, 1), seen: make(chan location.Registration, 4*mostWaiting),
+	}
 }
 
 // Hint takes note that an address of record has changed at the server.
@@ -108,16 +96,6 @@ func (s *Sync) Hint(h Hint) {
 	j := s.job(h.AOR)
 	j.ask, j.hint = true, h
 	s.queue(h.AOR, j)
-}
-
-// full reports whether there is no room for another job: the server changes faster than it can be asked, and the next change of this address of
-// record tells again. The lock is held.
-func (s *Sync) full(aor string) bool {
-	if len(s.jobs) < mostJobs || s.jobs[aor] != nil {
-		return false
-	}
-	s.stats.Failed++
-	return true
 }
 
 // Seen takes note of a REGISTER that the server has accepted, as the traffic shows it. It never waits.
@@ -191,33 +169,6 @@ func (s *Sync) ServerLost() {
 	s.losses++
 }
 
-// job is the job of an address of record. The lock is held.
-func (s *Sync) job(aor string) *job {
-	j := s.jobs[aor]
-	if j == nil {
-		j = &job{since: s.o.Now()}
-		s.jobs[aor] = j
-	}
-	return j
-}
-
-// queue makes a job be worked on. The lock is held.
-func (s *Sync) queue(aor string, j *job) {
-	if j.queued || j.busy {
-		return
-	}
-	j.queued = true
-	s.ready = append(s.ready, aor)
-	s.signal()
-}
-
-func (s *Sync) signal() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
-
 // Run works until ctx ends.
 func (s *Sync) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
@@ -280,12 +231,6 @@ func (s *Sync) follow(ctx context.Context) {
 	}
 }
 
-func (s *Sync) waiting() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.jobs) - s.failing
-}
-
 // guard notices when the server has started anew.
 func (s *Sync) guard(ctx context.Context) {
 	for ctx.Err() == nil {
@@ -320,7 +265,6 @@ func (s *Sync) checkGeneration(ctx context.Context) {
 	if losses != s.losses {
 		return // it ended meanwhile: ask again
 	}
-	s.stats.CannotReach = err != nil && !errors.Is(err, ErrCannotAsk)
 	if errors.Is(err, ErrCannotAsk) {
 		s.lost = false
 		if s.toldAll == 0 || s.o.Now()-s.toldAll >= tellAgain {
@@ -343,95 +287,6 @@ func (s *Sync) checkGeneration(ctx context.Context) {
 	s.lost = false
 }
 
-// work works on one address of record after the other.
-func (s *Sync) work(ctx context.Context) {
-	for {
-		aor, j := s.next()
-		if j == nil {
-			select {
-			case <-ctx.Done():
-				return
-			case <-s.wake:
-			}
-			continue
-		}
-		err := s.do(ctx, aor, *j)
-		s.done(ctx, aor, j, err)
-		if ctx.Err() != nil {
-			return
-		}
-	}
-}
-
-// next takes a job, or none. What it gives is as it was when it began.
-func (s *Sync) next() (string, *job) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for len(s.ready) > 0 {
-		aor := s.ready[0]
-		if s.ready = s.ready[1:]; len(s.ready) > 0 {
-			s.signal() // for the next worker
-		}
-		j := s.jobs[aor]
-		if j == nil {
-			continue
-		}
-		j.queued = false
-		if j.busy {
-			continue // whoever is at it queues it again
-		}
-		j.busy = true
-		if j.failed {
-			j.failed = false
-			s.failing--
-		}
-		began := *j
-		j.tell, j.ask, j.seen = false, false, nil
-		return aor, &began
-	}
-	return "", nil
-}
-
-// Alone does something about an address of record while nobody else does.
-func (s *Sync) Alone(ctx context.Context, aor string, do func() error) error {
-	for !s.seize(aor) {
-		rest(ctx, 10*time.Millisecond)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-	}
-	err := do()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.release(aor)
-	return err
-}
-
-// seize makes an address of record busy, if it is not.
-func (s *Sync) seize(aor string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	j := s.job(aor)
-	if j.busy {
-		return false
-	}
-	j.busy = true
-	return true
-}
-
-// release ends that. What has come up meanwhile is done next. The lock is held.
-func (s *Sync) release(aor string) {
-	j := s.jobs[aor]
-	j.busy = false
-	switch {
-	case j.ask || j.tell:
-		j.since = s.o.Now()
-		s.queue(aor, j)
-	case !j.failed:
-		delete(s.jobs, aor)
-	}
-}
-
 // errLost reports that the server has to be told first what it may have lost.
 var errLost = errors.New("the server is starting anew")
 
@@ -439,18 +294,13 @@ var errLost = errors.New("the server is starting anew")
 func (s *Sync) do(ctx context.Context, aor string, j job) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	if j.tell {
+	if j.tell || s.o.Table.Pending(aor) { // before it is asked: it may have lost what it has not been told again
 		if err := s.tell(ctx, aor); err != nil {
 			return err
 		}
 	}
 	if !j.ask { // a member that has just ceased to be primary still learns what it was told of before: the table knows until when
 		return nil
-	}
-	if !j.tell && s.o.Table.Pending(aor) { // the server may have lost what it has not been told again: that first
-		if err := s.tell(ctx, aor); err != nil {
-			return err
-		}
 	}
 	now, err := s.o.Server.Lookup(ctx, aor)
 	switch {
@@ -496,72 +346,11 @@ func (s *Sync) tell(ctx context.Context, aor string) error {
 	return s.o.Server.Apply(ctx, aor, want)
 }
 
-// done ends a job, or has it done again.
-func (s *Sync) done(ctx context.Context, aor string, began *job, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	j := s.jobs[aor]
-	if err == nil {
-		j.tries = 0
-		s.count(began)
-		s.release(aor)
-		return
-	}
-	j.busy = false
-	j.ask, j.tell = j.ask || began.ask, j.tell || began.tell
-	j.seen = append(began.seen, j.seen...)
-	if j.hint.AOR == "" {
-		j.hint = began.hint
-	}
-	j.tries++
-	j.failed = true
-	s.failing++
-	s.stats.Failed++
-	s.stats.LastErr = err.Error()
-	s.complain(ctx, aor, err)
-	pause := min(firstAgain<<min(j.tries-1, 10), lastAgain)
-	if errors.Is(err, errLost) {
-		pause, j.tries = generationGap/10, 0
-	}
-	j.queued = true
-	time.AfterFunc(pause, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.ready = append(s.ready, aor)
-		s.signal()
-	})
-}
-
-// complainEvery is how often a log line says that attempts fail: a server that is away fails for everybody.
-const complainEvery = 10 * time.Second
-
-// complain logs one of the attempts that failed of late. The lock is held.
-func (s *Sync) complain(ctx context.Context, aor string, err error) {
-	now := s.o.Now()
-	if errors.Is(err, errLost) || ctx.Err() != nil || s.complained != 0 && now-s.complained < complainEvery {
-		return
-	}
-	s.complained = now
-	s.log.Warn("server and table can't be kept equal so far", zap.String("aor", location.Masked(aor)), zap.Error(err), zap.Int("waiting", len(s.jobs)))
-}
-
-// count counts what was done. The lock is held.
-func (s *Sync) count(j *job) {
-	if j.tell {
-		s.stats.Told++
-		s.stats.Slowest = max(s.stats.Slowest, s.o.Now()-j.since)
-	}
-	if j.ask {
-		s.stats.Learned++
-	}
-}
-
 // Stats tells what was done.
 func (s *Sync) Stats() SyncStats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.stats
 	st.Waiting = len(s.jobs)
-	s.stats.Slowest = 0
 	return st
 }
